@@ -1,0 +1,1 @@
+"""The demo: its story, its shop and its in-process Kubernetes API."""

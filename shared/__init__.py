@@ -1,0 +1,1 @@
+"""The language that receiver and worker both speak; imports neither."""

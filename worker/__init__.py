@@ -1,0 +1,1 @@
+"""The jobs, in the order a push meets them; listens on no socket."""

@@ -1,0 +1,1 @@
+"""Pure: an object (and its pods) to a verdict with a reason."""

@@ -1,0 +1,1 @@
+"""Files of a revision to a list of Kubernetes objects."""
