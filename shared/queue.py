@@ -1,0 +1,173 @@
+"""Enqueueing: every job's id goes into the outbox in the transaction that pushes it, and leaves it when the job ends.
+
+RQ pops from several queues with BLPOP, so a worker that is killed between popping and starting loses the job for good;
+the sweep (worker/clock.py) finds such ids in the outbox, in no queue and in no execution, and enqueues them anew.
+This module is the only one, with the worker's start, that knows RQ.
+
+Redis keys:
+
+    towline:number     string   counter behind job ids; an id is never used twice
+    towline:outbox     hash     job id -> Parked as JSON: every job that has not ended
+    towline:due        zset     job id of the outbox -> time at which it is to be tried again
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+
+from pydantic import BaseModel, ConfigDict
+from rq import Queue as RqQueue
+from rq.serializers import JSONSerializer
+
+from towline.shared.broker import Broker, Pipe
+from towline.shared.jobs import ARGUMENTS, TIMEOUT_SECONDS, Call, JobName, QueueName, Seal, job_id, readable
+from towline.shared.wanted import Wanted, Wishes
+
+NUMBER = "towline:number"
+OUTBOX = "towline:outbox"
+DUE = "towline:due"
+
+RESULT_TTL_SECONDS = 3600
+FAILURE_TTL_SECONDS = 7 * 24 * 3600
+
+
+class Parked(BaseModel):
+    """A job in the outbox: all that is needed to enqueue it again under a new id."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    job: JobName
+    queue: QueueName
+    label: str
+    description: str
+    arguments: dict[str, object]
+    runs: int = 1  # times enqueued because a worker died with it
+    attempt: int = 1  # times tried, when what it needs did not answer
+    first_id: str  # the id that a delivery knows it by
+    parked_at: float
+
+    def call(self) -> Call:
+        """What to enqueue."""
+        return Call(
+            job=self.job,
+            arguments=ARGUMENTS[self.job].model_validate(self.arguments),
+            queue=self.queue,
+            label=self.label,
+            description=self.description,
+        )
+
+
+class Queue:
+    """The queues and the outbox."""
+
+    def __init__(self, broker: Broker, secret_key: str) -> None:
+        self.broker = broker
+        self.wishes = Wishes(broker)
+        self._seal = Seal(secret_key)
+        self._queues = {
+            name: RqQueue(name.value, connection=broker.redis, serializer=JSONSerializer)
+            for name in QueueName
+        }
+
+    def rq(self, name: QueueName) -> RqQueue:
+        """RQ's own queue."""
+        return self._queues[name]
+
+    def number(self, count: int) -> int:
+        """The first of `count` numbers for job ids; gaps are harmless."""
+        return int(self.broker.redis.incrby(NUMBER, count)) - count + 1
+
+    def put(self, calls: Sequence[Call], *, pipe: Pipe, first_number: int) -> list[str]:
+        """Push jobs and park them in the outbox, inside the caller's transaction; returns their ids."""
+        now = time.time()
+        return [
+            self._put(call, job_id(call.label, first_number + index), pipe, now)
+            for index, call in enumerate(calls)
+        ]
+
+    def _put(self, call: Call, identifier: str, pipe: Pipe, now: float) -> str:
+        parked = Parked(
+            job=call.job,
+            queue=call.queue,
+            label=call.label,
+            description=call.description,
+            arguments=call.arguments.model_dump(mode="json"),
+            first_id=identifier,
+            parked_at=now,
+        )
+        self._push(parked, identifier, pipe)
+        return identifier
+
+    def _push(self, parked: Parked, identifier: str, pipe: Pipe) -> None:
+        queue = self._queues[parked.queue]
+        call = parked.call()
+        job = queue.create_job(
+            func=call.job.value,
+            args=(self._seal.close(identifier, call.job, call.arguments),),
+            job_id=identifier,
+            timeout=TIMEOUT_SECONDS[call.job],
+            result_ttl=RESULT_TTL_SECONDS,
+            failure_ttl=FAILURE_TTL_SECONDS,
+            description=readable(call.description),
+        )
+        pipe.hset(OUTBOX, identifier, parked.model_dump_json())
+        queue.enqueue_job(job, pipeline=pipe)
+
+    def enqueue(self, calls: Sequence[Call], wishes: Iterable[Wanted] = ()) -> list[str]:
+        """One transaction: what is wanted, the jobs, the outbox. Returns the ids."""
+        with self.broker.guard():
+            first = self.number(len(calls))
+            with self.broker.redis.pipeline(transaction=True) as pipe:
+                self.wishes.want(wishes, pipe=pipe)
+                ids = self.put(calls, pipe=pipe, first_number=first)
+                pipe.execute()
+            return ids
+
+    def again(self, identifier: str, parked: Parked) -> str:
+        """Enqueue a parked job under a new id, in the place of the old one; `parked` carries the new counts."""
+        with self.broker.guard():
+            new = job_id(parked.label, self.number(1))
+            with self.broker.redis.pipeline(transaction=True) as pipe:
+                pipe.hdel(OUTBOX, identifier)
+                pipe.zrem(DUE, identifier)
+                self._push(parked.model_copy(update={"parked_at": time.time()}), new, pipe)
+                pipe.execute()
+            return new
+
+    def later(self, identifier: str, parked: Parked, *, at: float) -> None:
+        """Leave a job in the outbox and have the clock try it again at a time."""
+        with self.broker.guard(), self.broker.redis.pipeline(transaction=True) as pipe:
+            pipe.hset(OUTBOX, identifier, parked.model_dump_json())
+            pipe.zadd(DUE, {identifier: at})
+            pipe.execute()
+
+    def parked(self, identifier: str) -> Parked | None:
+        """What the outbox holds under an id."""
+        with self.broker.guard():
+            body = self.broker.redis.hget(OUTBOX, identifier)
+        return Parked.model_validate_json(body) if body else None
+
+    def ended(self, identifier: str) -> None:
+        """A job has ended, in whatever way: nobody needs to run it again."""
+        with self.broker.guard(), self.broker.redis.pipeline(transaction=True) as pipe:
+            pipe.hdel(OUTBOX, identifier)
+            pipe.zrem(DUE, identifier)
+            pipe.execute()
+
+    def depths(self) -> dict[QueueName, int]:
+        """Jobs waiting in each queue."""
+        with self.broker.guard(), self.broker.redis.pipeline(transaction=False) as pipe:
+            for name in QueueName:
+                pipe.llen(self._queues[name].key)
+            return dict(zip(QueueName, map(int, pipe.execute()), strict=True))
+
+    def oldest_seconds(self, *, now: float) -> dict[QueueName, float]:
+        """How long the first job of each queue has waited; 0 for an empty one."""
+        ages = {}
+        with self.broker.guard():
+            for name, queue in self._queues.items():
+                first = queue.get_job_ids(0, 1)
+                parked = self.parked(first[0]) if first else None
+                ages[name] = max(0.0, now - parked.parked_at) if parked else 0.0
+        return ages

@@ -1,0 +1,168 @@
+"""The list of releases that API and page read, so that neither asks a cluster: short-lived, rebuilt by the clock.
+
+Redis keys:
+
+    towline:views                          hash   `environment/service` -> ReleaseView as JSON
+    towline:syncing                        zset   `environment/service` -> time at which its sync started
+    towline:revision:<repository>:<id>     hash   `environment/service` -> Touched as JSON: the releases a revision changes
+    towline:handled:<repository>:<ref>     hash   `environment/service` -> inputs digest last enqueued; `` -> the tip
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+
+from pydantic import BaseModel, ConfigDict
+
+from towline.shared.broker import Broker, Pipe
+from towline.shared.model import ReleaseName
+
+VIEWS = "towline:views"
+SYNCING = "towline:syncing"
+REVISION_TTL_SECONDS = 30 * 24 * 3600
+TIP = ""  # the field of `handled` that holds the revision itself
+
+
+class ReleaseView(BaseModel):
+    """One release as people see it; `status` is the Release's own status, with its names."""
+
+    model_config = ConfigDict(frozen=True)
+
+    environment: str
+    service: str
+    cluster: str
+    namespace: str
+    suspended: bool = False
+    pinned: str = ""
+    status: dict[str, object] = {}
+    error: str = ""  # why the last attempt failed before it could be written to the Release
+    syncing: bool = False
+    updated_at: float
+
+    @property
+    def name(self) -> ReleaseName:
+        """Its name."""
+        return ReleaseName(self.environment, self.service)
+
+    @property
+    def phase(self) -> str:
+        """`Syncing` while a worker is at it, the recorded phase otherwise."""
+        return "Syncing" if self.syncing else str(self.status.get("phase") or "")
+
+
+class Touched(BaseModel):
+    """What a revision means to one release: `state` is `wanted`, `synced`, `failed`, `refused` or `superseded`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    state: str
+    text: str = ""
+    at: float
+
+
+class Views:
+    """What API and page read."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._redis = broker.redis
+
+    def put(self, view: ReleaseView) -> None:
+        """Show this state of a release."""
+        with self._broker.guard():
+            self._redis.hset(VIEWS, str(view.name), view.model_dump_json(exclude={"syncing"}))
+
+    def remove(self, name: ReleaseName) -> None:
+        """A release is gone."""
+        with self._broker.guard():
+            self._redis.hdel(VIEWS, str(name))
+
+    def get(self, name: ReleaseName) -> ReleaseView | None:
+        """One release, or None."""
+        with self._broker.guard():
+            body = self._redis.hget(VIEWS, str(name))
+            syncing = self._redis.zscore(SYNCING, str(name))
+        return _view(body, syncing=syncing is not None) if body else None
+
+    def list(
+        self, *, environment: str | None = None, service: str | None = None, phase: str | None = None
+    ) -> list[ReleaseView]:
+        """All releases by name, narrowed to those asked for."""
+        with self._broker.guard():
+            syncing = {name.decode() for name in self._redis.zrange(SYNCING, 0, -1)}
+            raw: Mapping[bytes, bytes] = self._redis.hgetall(VIEWS)
+        views = [_view(body, syncing=name.decode() in syncing) for name, body in sorted(raw.items())]
+        return [
+            view
+            for view in views
+            if (environment is None or view.environment == environment)
+            and (service is None or view.service == service)
+            and (phase is None or view.phase.lower() == phase.lower())
+        ]
+
+    def started(self, name: ReleaseName) -> None:
+        """A sync of this release runs."""
+        with self._broker.guard():
+            self._redis.zadd(SYNCING, {str(name): time.time()})
+
+    def stopped(self, name: ReleaseName) -> None:
+        """It does not run any more."""
+        with self._broker.guard():
+            self._redis.zrem(SYNCING, str(name))
+
+    def forget_syncing(self, *, before: float) -> None:
+        """Syncs that started before a time and never said that they stopped: their worker died."""
+        with self._broker.guard():
+            self._redis.zremrangebyscore(SYNCING, "-inf", before)
+
+    def touch(
+        self, repository: str, revision: str, releases: Iterable[str], state: str, *, text: str = ""
+    ) -> None:
+        """A revision changes these releases, and this is how far it got with them."""
+        line = Touched(state=state, text=text[:500], at=time.time()).model_dump_json()
+        entries = dict.fromkeys(releases, line)
+        key = f"towline:revision:{repository}:{revision}"
+        if not entries:
+            return
+        with self._broker.guard(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.hset(key, mapping=entries)
+            pipe.expire(key, REVISION_TTL_SECONDS)
+            pipe.execute()
+
+    def revision(self, repository: str, revision: str) -> dict[str, Touched]:
+        """The releases that a revision changes, and how far it got with each."""
+        with self._broker.guard():
+            raw = self._redis.hgetall(f"towline:revision:{repository}:{revision}")
+        return {name.decode(): Touched.model_validate_json(line) for name, line in sorted(raw.items())}
+
+    def handled(self, repository: str, ref: str) -> dict[str, str] | None:
+        """Inputs digest of each release at the last handled tip of a ref; None when that is not known (any more)."""
+        with self._broker.guard():
+            raw = self._redis.hgetall(handled_key(repository, ref))
+        return {name.decode(): digest.decode() for name, digest in raw.items()} or None
+
+    def handle(
+        self, repository: str, ref: str, entries: Mapping[str, str], gone: Iterable[str], *, pipe: Pipe
+    ) -> None:
+        """Remember what was enqueued for a ref; part of the caller's transaction."""
+        key = handled_key(repository, ref)
+        if entries:
+            pipe.hset(key, mapping=dict(entries))
+        if removed := list(gone):
+            pipe.hdel(key, *removed)
+
+    def unhandle(self, repository: str, ref: str, release: str) -> None:
+        """Have the next push or tick of the clock look at this release again: its sync did not get through."""
+        with self._broker.guard():
+            self._redis.hdel(handled_key(repository, ref), release, TIP)
+
+
+def handled_key(repository: str, ref: str) -> str:
+    """Where the last handled state of a ref is kept."""
+    return f"towline:handled:{repository}:{ref}"
+
+
+def _view(body: bytes, *, syncing: bool) -> ReleaseView:
+    view = ReleaseView.model_validate_json(body)
+    return view.model_copy(update={"syncing": syncing})

@@ -1,0 +1,140 @@
+"""What each release should be brought to, and who is bringing it there.
+
+Redis keys, all of them short-lived state that the clock can rebuild from the cluster and the repositories:
+
+    towline:sequence            string   counter; a newer wish has a higher number
+    towline:wanted:<release>    hash     sequence, body (a Wanted as JSON), done (highest sequence carried out)
+    towline:lease:<release>     string   token of the worker that syncs this release now; expires when it dies
+
+A holder that is killed leaves the lease to expire (LEASE_MS); the sweep runs its job again. A holder that was paused
+finds its token gone; the claim on the Release fences what it may still write (design section 3).
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+
+from pydantic import BaseModel, ConfigDict
+
+from towline.shared.broker import Broker, Pipe
+from towline.shared.model import Trigger
+
+LEASE_MS = 15_000
+
+# KEYS[1] wanted (hash: sequence, body, done)   ARGV[1] sequence   ARGV[2] body   -> 1 stored, 0 something newer is wanted
+WANT = """
+local have = tonumber(redis.call('HGET', KEYS[1], 'sequence') or '-1')
+if have > tonumber(ARGV[1]) then return 0 end
+redis.call('HSET', KEYS[1], 'sequence', ARGV[1], 'body', ARGV[2])
+return 1
+"""
+
+# KEYS[1] lease (string: token)   ARGV[1] token   ARGV[2] ms   -> 1 still ours and renewed, 0 lost
+RENEW = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+"""
+
+# KEYS[1] lease   KEYS[2] wanted   ARGV[1] token   ARGV[2] sequence carried out
+# -> 1 lease given back, 0 something newer is wanted (lease kept), -1 lease lost
+FINISH = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
+local done = tonumber(redis.call('HGET', KEYS[2], 'done') or '-1')
+if tonumber(ARGV[2]) > done then redis.call('HSET', KEYS[2], 'done', ARGV[2]) end
+if tonumber(redis.call('HGET', KEYS[2], 'sequence') or '-1') > tonumber(ARGV[2]) then return 0 end
+redis.call('DEL', KEYS[1])
+return 1
+"""
+
+# KEYS[1] lease   ARGV[1] token   -> 1 given back, 0 was not ours
+DROP = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])
+"""
+
+
+class Wanted(BaseModel):
+    """What a release should be brought to: `revision` of `ref`, and on whose behalf."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    release: str
+    repository: str
+    ref: str
+    revision: str
+    sequence: int
+    trigger: Trigger
+    delivery: str = ""
+    operator: str = ""
+    received_at: float
+    full: bool = False  # compare every object with the cluster, even when nothing changed in Git
+    allow_prune: bool = False  # an operator's word for a prune above the limit
+
+
+class Wishes:
+    """The `wanted` of all releases."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+
+    def next_sequence(self) -> int:
+        """A number higher than any before."""
+        return int(self._broker.redis.incr("towline:sequence"))
+
+    def want(self, wishes: Iterable[Wanted], *, pipe: Pipe) -> None:
+        """Store what is wanted unless something newer is; part of the caller's transaction."""
+        for wanted in wishes:
+            key = wanted_key(wanted.release)
+            pipe.eval(WANT, 1, key, str(wanted.sequence), wanted.model_dump_json())
+
+    def get(self, release: str) -> Wanted | None:
+        """What is still to be done for a release, or None when all that was wanted is done."""
+        sequence, body, done = self._broker.redis.hmget(wanted_key(release), ["sequence", "body", "done"])
+        if body is None or int(done or -1) >= int(sequence or -1):
+            return None
+        return Wanted.model_validate_json(body)
+
+    def newest_sequence(self, release: str) -> int:
+        """The sequence of the newest wish, done or not; -1 when there is none."""
+        return int(self._broker.redis.hget(wanted_key(release), "sequence") or -1)
+
+    def forget(self, release: str) -> None:
+        """Drop the wish of a release that is gone."""
+        self._broker.redis.delete(wanted_key(release))
+
+
+class Lease:
+    """The right of one worker to sync one release."""
+
+    def __init__(self, broker: Broker, release: str) -> None:
+        self._redis = broker.redis
+        self._key = f"towline:lease:{release}"
+        self._wanted = wanted_key(release)
+        self.token = secrets.token_hex(12)
+
+    def acquire(self) -> bool:
+        """Take it unless somebody has it."""
+        return bool(self._redis.set(self._key, self.token, nx=True, px=LEASE_MS))
+
+    def renew(self) -> bool:
+        """Keep it for another LEASE_MS; False when it was lost."""
+        return bool(self._redis.eval(RENEW, 1, self._key, self.token, str(LEASE_MS)))
+
+    def held(self) -> bool:
+        """Whether it is still ours."""
+        return bool(self._redis.get(self._key) == self.token.encode())
+
+    def finish(self, sequence: int) -> bool:
+        """Mark a wish as done and give the lease back; False when something newer is wanted, which is ours to do."""
+        answer = int(self._redis.eval(FINISH, 2, self._key, self._wanted, self.token, str(sequence)))
+        return answer != 0
+
+    def drop(self) -> None:
+        """Give it back without having done anything."""
+        self._redis.eval(DROP, 1, self._key, self.token)
+
+
+def wanted_key(release: str) -> str:
+    """Where the wish of a release is kept."""
+    return f"towline:wanted:{release}"
