@@ -41,6 +41,7 @@ class JobName(StrEnum):
     PUSH = "push"
     SYNC = "sync"
     CONCLUDE = "conclude"
+    REFS = "refs"
 
 
 class Arguments(BaseModel):
@@ -50,7 +51,7 @@ class Arguments(BaseModel):
 
 
 class PushArguments(Arguments):
-    """ "ref moved in repository". With `release` only that one is synced, even when its inputs did not change."""
+    """A ref moved in a repository. With `release` only that one is synced, even when its inputs did not change."""
 
     repository: str
     ref: str
@@ -75,13 +76,25 @@ class ConcludeArguments(Arguments):
     revision: str
 
 
+class RefsArguments(Arguments):
+    """Look whether a ref of this repository moved without a webhook."""
+
+    repository: str
+
+
 ARGUMENTS: dict[JobName, type[Arguments]] = {
     JobName.PUSH: PushArguments,
     JobName.SYNC: SyncArguments,
     JobName.CONCLUDE: ConcludeArguments,
+    JobName.REFS: RefsArguments,
 }
 
-TIMEOUT_SECONDS: dict[JobName, int] = {JobName.PUSH: 300, JobName.SYNC: 900, JobName.CONCLUDE: 120}
+TIMEOUT_SECONDS: dict[JobName, int] = {
+    JobName.PUSH: 300,
+    JobName.SYNC: 900,
+    JobName.CONCLUDE: 120,
+    JobName.REFS: 120,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +149,17 @@ def job_id(label: str, number: int) -> str:
 def readable(text: str) -> str:
     """A description without any character that a page or a terminal could take for more than text."""
     return NOT_IN_A_DESCRIPTION.sub("?", text)[:200]
+
+
+def refs_call(repository: str) -> Call:
+    """The job that looks at the refs of a repository."""
+    return Call(
+        job=JobName.REFS,
+        arguments=RefsArguments(repository=repository),
+        queue=QueueName.BACKGROUND,
+        label=f"refs_{repository}",
+        description=f"look at the refs of {repository}",
+    )
 
 
 class Seal:

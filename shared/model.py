@@ -77,7 +77,7 @@ class Trigger(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Push:
-    """"ref moved to a revision": `before` is None for a new ref, `after` None for a deleted one.
+    """A ref moved to a revision: `before` is None for a new ref, `after` None for a deleted one.
 
     `after` is what the payload says; it is shown, never trusted: the push job takes the ref's tip as fetched.
     """

@@ -14,14 +14,24 @@ Redis keys:
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from pydantic import BaseModel, ConfigDict
 from rq import Queue as RqQueue
 from rq.serializers import JSONSerializer
 
 from towline.shared.broker import Broker, Pipe
-from towline.shared.jobs import ARGUMENTS, TIMEOUT_SECONDS, Call, JobName, QueueName, Seal, job_id, readable
+from towline.shared.jobs import (
+    ARGUMENTS,
+    TIMEOUT_SECONDS,
+    Arguments,
+    Call,
+    JobName,
+    QueueName,
+    Seal,
+    job_id,
+    readable,
+)
 from towline.shared.wanted import Wanted, Wishes
 
 NUMBER = "towline:number"
@@ -74,6 +84,10 @@ class Queue:
         """RQ's own queue."""
         return self._queues[name]
 
+    def open(self, identifier: str, sealed: object) -> tuple[JobName, Arguments]:
+        """What a job asks for; raises AccessError unless we made it."""
+        return self._seal.open(identifier, sealed)
+
     def number(self, count: int) -> int:
         """The first of `count` numbers for job ids; gaps are harmless."""
         return int(self.broker.redis.incrby(NUMBER, count)) - count + 1
@@ -114,13 +128,21 @@ class Queue:
         pipe.hset(OUTBOX, identifier, parked.model_dump_json())
         queue.enqueue_job(job, pipeline=pipe)
 
-    def enqueue(self, calls: Sequence[Call], wishes: Iterable[Wanted] = ()) -> list[str]:
-        """One transaction: what is wanted, the jobs, the outbox. Returns the ids."""
+    def enqueue(
+        self,
+        calls: Sequence[Call],
+        wishes: Iterable[Wanted] = (),
+        *,
+        also: Callable[[Pipe], None] | None = None,
+    ) -> list[str]:
+        """One transaction: what is wanted, the jobs, the outbox, and what the caller adds. Returns the ids."""
         with self.broker.guard():
             first = self.number(len(calls))
             with self.broker.redis.pipeline(transaction=True) as pipe:
                 self.wishes.want(wishes, pipe=pipe)
                 ids = self.put(calls, pipe=pipe, first_number=first)
+                if also is not None:
+                    also(pipe)
                 pipe.execute()
             return ids
 

@@ -1,0 +1,164 @@
+"""Process: what must happen though nobody asks for it.
+
+One clock is active an installation (a lease in Redis); a second one waits and takes over. Each turn: jobs that are
+due again, and, at their intervals, the outbox sweep and the look at every repository's refs. It makes jobs and does
+none of them, so that a slow forge or cluster never holds it up. Killed at any line, the next turn does the rest.
+
+Redis keys:
+
+    towline:clock           string   token of the active clock, expires when it dies
+    towline:looked          hash     repository -> time of the last look at its refs
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import signal
+import threading
+import time
+from dataclasses import dataclass, field
+
+import structlog
+
+from towline.shared.errors import TowlineError
+from towline.shared.jobs import JobName, QueueName, refs_call
+from towline.shared.queue import DUE, OUTBOX, Parked
+from towline.worker.runner import give_up_on
+from towline.worker.tools import Tools
+
+TURN_SECONDS = 0.5
+LEASE_SECONDS = 10
+SWEEP_SECONDS = 5.0
+RUNS = 3  # times a job is run again because its worker died; then it is recorded as failed
+TOKEN = "towline:clock"
+LOOKED = "towline:looked"
+FORGOTTEN_SECONDS = 3600.0  # a sync that never said it stopped
+
+RENEW = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('EXPIRE', KEYS[1], ARGV[2]) else return 0 end"
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Clock:
+    """The active clock's memory: what it saw missing at the last sweep."""
+
+    tools: Tools
+    token: str = field(default_factory=lambda: secrets.token_hex(8))
+    swept_at: float = 0.0
+    missing: frozenset[str] = frozenset()
+
+    def turn(self, now: float) -> None:
+        """One turn, when this clock is the active one."""
+        if not self._active():
+            return
+        self.retry_due(now)
+        if now - self.swept_at >= SWEEP_SECONDS:
+            self.swept_at = now
+            self.sweep(now)
+            self.tools.views.forget_syncing(before=now - FORGOTTEN_SECONDS)
+        self.look(now)
+
+    def _active(self) -> bool:
+        redis = self.tools.broker.redis
+        with self.tools.broker.guard():
+            if redis.set(TOKEN, self.token, nx=True, ex=LEASE_SECONDS):
+                return True
+            return bool(redis.eval(RENEW, 1, TOKEN, self.token, LEASE_SECONDS))
+
+    def resign(self) -> None:
+        """Let another clock take over at once."""
+        with self.tools.broker.guard():
+            if self.tools.broker.redis.get(TOKEN) == self.token.encode():
+                self.tools.broker.redis.delete(TOKEN)
+
+    def retry_due(self, now: float) -> None:
+        """Enqueue what was to be tried again by now."""
+        with self.tools.broker.guard():
+            due = self.tools.broker.redis.zrangebyscore(DUE, "-inf", now)
+        for raw in due:
+            identifier = raw.decode()
+            parked = self.tools.queue.parked(identifier)
+            if parked is None:
+                self.tools.queue.ended(identifier)
+            else:
+                self.tools.queue.again(identifier, parked)
+
+    def sweep(self, now: float) -> None:
+        """Run again what is in the outbox and nowhere else, seen so in two sweeps: its worker died or lost it."""
+        parked = self._outbox()
+        gone = {name for name in set(parked) - self._alive() if now - parked[name].parked_at > SWEEP_SECONDS}
+        for identifier in sorted(gone & self.missing):
+            self._rescue(identifier, parked[identifier])
+        self.missing = frozenset(gone - self.missing)
+
+    def _outbox(self) -> dict[str, Parked]:
+        with self.tools.broker.guard():
+            raw = self.tools.broker.redis.hgetall(OUTBOX)
+        return {name.decode(): Parked.model_validate_json(body) for name, body in raw.items()}
+
+    def _alive(self) -> set[str]:
+        """Ids that wait in a queue, run in a worker that is alive, or are due later."""
+        alive: set[str] = set()
+        with self.tools.broker.guard():
+            alive.update(raw.decode() for raw in self.tools.broker.redis.zrange(DUE, 0, -1))
+            for name in QueueName:
+                queue = self.tools.queue.rq(name)
+                alive.update(queue.get_job_ids())
+                registry = queue.started_job_registry
+                alive.update(registry.get_job_ids(cleanup=False))
+                alive.difference_update(job.partition(":")[0] for job in registry.get_expired_job_ids())
+        return alive
+
+    def _rescue(self, identifier: str, parked: Parked) -> None:
+        if parked.runs < RUNS + 1:
+            again = parked.model_copy(update={"runs": parked.runs + 1})
+            log.warning("job.abandoned", job=identifier, again=self.tools.queue.again(identifier, again))
+            return
+        reason = f"abandoned {RUNS} times: its worker died each time it ran"
+        log.error(
+            "job.given_up", job=identifier, reason=reason, hint="see the worker's log and its memory limit"
+        )
+        call = parked.call()
+        if parked.job is JobName.PUSH:
+            asked = parked.arguments
+            repository, delivery = str(asked["repository"]), str(asked["delivery"])
+            self.tools.ledger.ended(repository, delivery, parked.first_id, ok=False, text=reason)
+        give_up_on(self.tools, call.arguments, reason)
+        self.tools.queue.ended(identifier)
+
+    def look(self, now: float) -> None:
+        """Have each repository's refs looked at when its interval is over; all at once when Redis was wiped."""
+        with self.tools.broker.guard():
+            raw = self.tools.broker.redis.hgetall(LOOKED)
+        looked = {name.decode(): float(at) for name, at in raw.items()}
+        interval = self.tools.config.sync.clock_interval_seconds
+        for name in self.tools.config.repositories_by_name:
+            if now >= looked.get(name, 0.0) + interval:
+                # Jitter: repositories of one forge are not asked in the same second for ever.
+                at = now + random.uniform(-0.1, 0.1) * interval
+                with self.tools.broker.guard():
+                    self.tools.broker.redis.hset(LOOKED, name, at)
+                self.tools.queue.enqueue([refs_call(name)])
+
+
+def run_clock(tools: Tools) -> int:
+    """Turn until SIGTERM or SIGINT."""
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    clock = Clock(tools)
+    while not stopped.is_set():
+        try:
+            clock.turn(time.time())
+        except TowlineError as error:
+            log.warning("clock.waits", error=error.message, hint=error.hint)
+        except Exception:
+            log.exception("clock.failed")
+        stopped.wait(TURN_SECONDS)
+    try:
+        clock.resign()
+    except TowlineError as error:
+        log.warning("clock.resign", error=error.message)
+    return 0

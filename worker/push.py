@@ -1,0 +1,179 @@
+"""Job: a ref moved. Bring the mirror up to date, find the releases whose inputs changed, enqueue one sync for each.
+
+In: repository and ref. Out: `wanted` and one sync job for each changed release, in one transaction with the digests
+handled. The tip as fetched counts, never what the payload said, so a replayed or late delivery takes nothing back.
+Nothing is asked of a cluster, unless Redis forgot what was handled: then the Releases are listed once.
+Killed before the transaction, the job runs again; after it, running again finds nothing changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import structlog
+from towline.shared.config import Environment, Repository
+from towline.worker.inputs import inputs_of
+from towline.worker.services import Service, services_of, team_config_of
+
+from towline.shared.errors import Problem, TowlineError, UnsafePrune
+from towline.shared.jobs import PushArguments, QueueName, sync_call
+from towline.shared.model import ReleaseName, Revision, Trigger, short
+from towline.shared.views import TIP
+from towline.shared.wanted import Wanted
+from towline.worker.stages import Stages
+from towline.worker.tools import Tools
+from towline.worker.tree import Tree
+
+FETCH_SECONDS = 60.0
+
+# Above both, releases that vanish from Git in one push wait for an operator: a mistyped pattern looks the same.
+VANISH_COUNT = 5
+VANISH_SHARE = 0.5
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What one push means to one environment."""
+
+    digests: Mapping[str, str]  # release -> inputs digest at the tip
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+
+
+def push(tools: Tools, arguments: PushArguments) -> str:
+    """Enqueue a sync for each release that this ref's tip changes."""
+    if arguments.release is None and not tools.ledger.is_newest(
+        arguments.repository, arguments.ref, arguments.sequence
+    ):
+        return "superseded by a later push of this ref"
+    repository = tools.config.repository(arguments.repository)
+    mirror = tools.mirror(repository)
+    stages = Stages(tools.metrics)
+    with stages("fetch"):
+        tip = mirror.fetch(arguments.ref, deadline_seconds=FETCH_SECONDS)
+    if tip is None:
+        return f"{arguments.ref} is gone; releases are never removed by a branch delete"
+    with stages("changes"):
+        changes = changes_of(tools, repository, arguments, tip)
+    with stages("enqueue"):
+        return _enqueue(tools, arguments, tip, changes)
+
+
+def changes_of(tools: Tools, repository: Repository, arguments: PushArguments, tip: Revision) -> Changes:
+    """Compare the inputs of every release of the ref with those last handled."""
+    tree = tools.mirror(repository).tree(tip)
+    environments = tools.config.environments_for(repository, arguments.ref)
+    team = team_config_of(tree)
+    digests: dict[str, str] = {}
+    for environment in environments:
+        services = services_of(tree, team=team, patterns=repository.services, environment=environment.name)
+        for name, service in services.items():
+            digests[f"{environment.name}/{name}"] = _digest(tree, service, environment.name)
+    if arguments.release is not None:
+        return Changes(digests={}, changed=(arguments.release,), removed=())
+    known = tools.views.handled(repository.name, arguments.ref)
+    before = known if known is not None else _recorded(tools, repository, arguments.ref, environments)
+    changed = tuple(name for name, digest in digests.items() if before.get(name) != digest)
+    removed = tuple(name for name in before if name != TIP and name not in digests)
+    return Changes(digests=digests, changed=changed, removed=removed)
+
+
+def _digest(tree: Tree, service: Service, environment: str) -> str:
+    """The digest of a service's inputs; one that cannot be read is synced once a change, to say so."""
+    try:
+        if service.problem is not None:
+            raise service.problem
+        return inputs_of(tree, service, environment=environment).digest
+    except TowlineError as error:
+        folder = tree.entry(service.path)
+        seed = f"{folder.id if folder else ''} {service.entry_digest} {error}"
+        return f"broken-{hashlib.sha256(seed.encode()).hexdigest()}"
+
+
+def _recorded(
+    tools: Tools, repository: Repository, ref: str, environments: tuple[Environment, ...]
+) -> dict[str, str]:
+    """Inputs digests by the Releases themselves, when Redis knows nothing of this ref."""
+    recorded = {}
+    for environment in environments:
+        for release in tools.records(environment).list(environment.namespace):
+            status = release.status
+            if status.repository == repository.name and status.environment == environment.name:
+                recorded[str(release.name)] = status.inputs_digest if status.ref == ref else ""
+    return recorded
+
+
+def _enqueue(tools: Tools, arguments: PushArguments, tip: Revision, changes: Changes) -> str:
+    removed = changes.removed
+    vanished = _vanished(changes, allowed=arguments.allow_prune)
+    if vanished:
+        removed = ()
+    names = [*changes.changed, *removed]
+    trigger = Trigger(arguments.trigger)
+    queue = QueueName.SYNCS if arguments.release is None else QueueName.URGENT
+    wishes = [_wanted(arguments, name, tip) for name in names]
+    calls = [sync_call(name, revision=tip, trigger=trigger, queue=queue) for name in names]
+    tools.views.touch(arguments.repository, tip, names, "wanted")
+    tools.queue.enqueue(
+        calls,
+        wishes,
+        also=lambda pipe: tools.views.handle(
+            arguments.repository,
+            arguments.ref,
+            {**changes.digests, TIP: tip} if arguments.release is None else {},
+            removed,
+            pipe=pipe,
+        ),
+    )
+    log.info(
+        "push.enqueued",
+        repository=arguments.repository,
+        ref=arguments.ref,
+        revision=tip,
+        changed=len(changes.changed),
+        removed=len(removed),
+    )
+    if vanished:
+        raise vanished
+    return f"{short(tip)}: {len(changes.changed)} changed, {len(removed)} removed of {len(changes.digests)} releases"
+
+
+def _wanted(arguments: PushArguments, release: str, tip: Revision) -> Wanted:
+    return Wanted(
+        release=release,
+        repository=arguments.repository,
+        ref=arguments.ref,
+        revision=tip,
+        sequence=arguments.sequence,
+        trigger=Trigger(arguments.trigger),
+        delivery=arguments.delivery,
+        received_at=arguments.received_at,
+        full=arguments.release is not None,
+        allow_prune=arguments.allow_prune,
+    )
+
+
+def _vanished(changes: Changes, *, allowed: bool) -> UnsafePrune | None:
+    """An error when more releases vanish than one push may take along."""
+    before = len(changes.removed) + len(changes.digests)
+    many = len(changes.removed) > VANISH_COUNT and len(changes.removed) > VANISH_SHARE * before
+    if allowed or not many:
+        return None
+    return UnsafePrune(
+        f"{len(changes.removed)} of {before} releases are gone from Git in one push; none of them was removed",
+        hint="if that is meant, push the ref again with allow_prune, or sync each release with --allow-prune",
+        problems=[
+            Problem(message="is not in the revision any more", object=name) for name in changes.removed
+        ],
+    )
+
+
+def environment_of(tools: Tools, wanted: Wanted) -> Environment | None:
+    """The environment of a wish as the configuration has it now; None when its ref maps there no more."""
+    repository = tools.config.repository(wanted.repository)
+    name = ReleaseName.parse(wanted.release).environment
+    return next((e for e in tools.config.environments_for(repository, wanted.ref) if e.name == name), None)

@@ -1,0 +1,192 @@
+"""Runs one job: opens its seal, does what it asks for, decides what an error means, closes its books.
+
+A job leaves the outbox when it has ended, in whatever way; until then the clock runs it again. An error of our tree
+with `retry` is tried again later, with back-off; any other ends the job with a recorded result. RQ's failed list
+holds only bugs and retries used up. Nothing of an error reaches Redis but its message, without a traceback's locals.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar
+
+import structlog
+from redis import RedisError
+from rq import Queue as RqQueue
+from rq.executions import Execution
+from rq.job import Job
+from rq.worker import SimpleWorker
+from towline.worker.conclude import conclude
+from towline.worker.sync import give_up, sync
+
+from towline.shared.errors import TowlineError
+from towline.shared.jobs import Arguments, JobName, PushArguments, QueueName, SyncArguments, readable
+from towline.shared.queue import Parked
+from towline.worker.beat import every
+from towline.worker.push import push
+from towline.worker.refs import refs
+from towline.worker.tools import Tools
+
+HEARTBEAT_SECONDS = 4.0
+HEARTBEAT_TTL_SECONDS = 15  # a killed worker's job is run again after this and two sweeps
+WORKER_TTL_SECONDS = 20
+MAINTENANCE_SECONDS = 5
+METRICS_SECONDS = 1.0
+
+ATTEMPTS = 12  # with the back-off below some 40 minutes
+FIRST_DELAY_SECONDS = 0.5
+LONGEST_DELAY_SECONDS = 300.0
+BACKGROUND_TURN = 10  # every tenth pick tries the background first, or it would starve behind syncs
+
+log = structlog.get_logger(__name__)
+
+# A job returns one line for its delivery and for the dashboard.
+TABLE: dict[JobName, Callable[[Tools, Any], str]] = {
+    JobName.PUSH: push,
+    JobName.SYNC: sync,
+    JobName.CONCLUDE: conclude,
+    JobName.REFS: refs,
+}
+
+
+class JobFailed(Exception):
+    """What RQ's failed list shows: a bug, or retries used up."""
+
+
+def run(tools: Tools, identifier: str, *arguments: object) -> str:
+    """Do what a job asks for; returns one line that says what came of it."""
+    name, asked = tools.queue.open(identifier, arguments[0] if len(arguments) == 1 else None)
+    parked = tools.queue.parked(identifier)
+    if parked is None:
+        return "ended before, or taken over under another id"
+    with structlog.contextvars.bound_contextvars(job=identifier):
+        try:
+            text = TABLE[name](tools, asked)
+        except TowlineError as error:
+            if error.retry and parked.attempt < ATTEMPTS:
+                return _later(tools, identifier, parked, error)
+            _close(tools, identifier, parked, asked, ok=False, text=str(error))
+            if error.retry:
+                give_up_on(tools, asked, f"gave up after {parked.attempt} attempts: {error.message}")
+                raise JobFailed(readable(error.message)) from None
+            log.warning("job.refused", error=error.message, hint=error.hint)
+            return readable(error.message)
+        except Exception as error:
+            log.exception("job.failed")
+            _close(tools, identifier, parked, asked, ok=False, text=f"internal error: {type(error).__name__}")
+            give_up_on(tools, asked, f"internal error: {type(error).__name__}")
+            raise JobFailed(f"{type(error).__name__}, see the worker's log") from None
+        _close(tools, identifier, parked, asked, ok=True, text=text)
+        return text
+
+
+def delay_seconds(attempt: int, *, asked: float | None, jitter: float) -> float:
+    """When to try again: exponential from FIRST_DELAY_SECONDS, at least what the server asked for; jitter in 0..1."""
+    backoff = min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2.0 ** (attempt - 1))
+    return float(max(asked or 0.0, backoff * (0.75 + 0.5 * jitter)))
+
+
+def _later(tools: Tools, identifier: str, parked: Parked, error: TowlineError) -> str:
+    seconds = delay_seconds(parked.attempt, asked=error.retry_after, jitter=random.random())
+    log.warning(
+        "job.later", error=error.message, hint=error.hint, seconds=round(seconds, 1), attempt=parked.attempt
+    )
+    tools.queue.later(
+        identifier, parked.model_copy(update={"attempt": parked.attempt + 1}), at=time.time() + seconds
+    )
+    return readable(f"again in {seconds:.0f} s: {error.message}")
+
+
+def _close(tools: Tools, identifier: str, parked: Parked, asked: Arguments, *, ok: bool, text: str) -> None:
+    """The delivery's line first: killed in between, the job runs again and writes the same line."""
+    if isinstance(asked, PushArguments):
+        tools.ledger.ended(asked.repository, asked.delivery, parked.first_id, ok=ok, text=text)
+    tools.queue.ended(identifier)
+
+
+def give_up_on(tools: Tools, asked: Arguments, reason: str) -> None:
+    """Record that a job will not be tried again, where people look for it."""
+    if isinstance(asked, SyncArguments):
+        give_up(tools, asked, reason)
+
+
+class ClosedJob(Job):
+    """A job that can only do what TABLE holds: neither its function nor its callbacks are imported by name."""
+
+    tools: ClassVar[Tools]
+
+    @property
+    def func(self) -> Callable[..., str]:
+        """The one function there is."""
+        return partial(run, self.tools, self.id)
+
+    @property
+    def success_callback(self) -> None:
+        """None: a name in Redis is never imported."""
+
+    @property
+    def failure_callback(self) -> None:
+        """None: a name in Redis is never imported."""
+
+    @property
+    def stopped_callback(self) -> None:
+        """None: a name in Redis is never imported."""
+
+    def send_webhooks(self, status: object, *, exc_string: str | None = None) -> None:
+        """Nothing: an address in Redis is never called."""
+
+
+class WarmWorker(SimpleWorker):
+    """RQ's in-process worker, with heartbeats during a job and a turn for the background queue."""
+
+    job_class = ClosedJob
+    log_result_lifespan = False
+    _picks = 0
+
+    def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
+        """Seconds after which a job without a heartbeat counts as abandoned, however long it may run."""
+        return HEARTBEAT_TTL_SECONDS
+
+    def execute_job(self, job: Job, queue: RqQueue) -> None:
+        """Run one job, telling Redis all the while that this worker is alive."""
+        execution = self.prepare_execution(job)
+        with every(HEARTBEAT_SECONDS, partial(self._beat, job, execution)):
+            self.perform_job(job, queue, execution)
+        self.set_state("idle")
+
+    def _beat(self, job: Job, execution: Execution) -> None:
+        try:
+            self.maintain_heartbeats(job, execution)
+        except RedisError as error:
+            log.warning("heartbeat.failed", error=type(error).__name__)
+
+    def reorder_queues(self, reference_queue: RqQueue) -> None:
+        """RQ asks after each pick: every tenth next one looks at the background queue first."""
+        self._picks += 1
+        turn = self._picks % BACKGROUND_TURN == 0
+        self._ordered_queues = sorted(
+            self.queues,
+            key=lambda queue: (turn and queue.name != QueueName.BACKGROUND, self.queues.index(queue)),
+        )
+
+
+def work(tools: Tools, queues: list[QueueName], *, name: str) -> int:
+    """Take jobs from these queues, the first ones first, until SIGTERM."""
+    ClosedJob.tools = tools
+    worker = WarmWorker(
+        [tools.queue.rq(queue) for queue in queues],
+        name=name,
+        connection=tools.broker.redis,
+        worker_ttl=WORKER_TTL_SECONDS,
+        maintenance_interval=MAINTENANCE_SECONDS,
+        serializer="rq.serializers.JSONSerializer",
+        log_job_description=False,
+        prepare_for_work=True,
+    )
+    with every(METRICS_SECONDS, tools.metrics.flush):
+        worker.work(logging_level="WARNING")
+    tools.metrics.flush()
+    return 0
