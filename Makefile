@@ -14,3 +14,51 @@ help:            ## these targets
 	touch $@
 
 install: .venv/.installed  ## the program and what it needs, into .venv
+
+programs: install  ## build kube-apiserver, etcd, kustomize, helm, ... into a cache, once
+	$(BIN)/python tests/programs/build.py
+
+.venv/.kustomize: .venv/.installed
+	$(BIN)/python tests/programs/build.py kustomize
+	touch $@
+
+demo: .venv/.kustomize  ## a signed push, its jobs, objects applied, a bad push refused; CLUSTER=real for a real API server
+	$(if $(filter real,$(CLUSTER)),$(BIN)/python tests/programs/build.py)
+	$(BIN)/towline demo --cluster $(or $(CLUSTER),embedded)
+
+demo-check: .venv/.kustomize  ## the same without a person; exits 0 or 1
+	$(BIN)/towline demo --check --cluster $(or $(CLUSTER),embedded)
+
+test: install lint programs  ## everything: lint, then all tests on real parts
+	$(BIN)/python -m pytest
+
+unit: install  ## seconds, no parts
+	$(BIN)/python -m pytest tests/unit
+
+real: programs  ## each module that touches the world, on one real part each
+	$(BIN)/python -m pytest tests/real tests/hostile
+
+journey: programs  ## everything, as processes started by the command line
+	$(BIN)/python -m pytest tests/journey tests/crash
+
+lint: install  ## ruff, types, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: programs  ## the figures of docs/performance.md, on this machine
+	$(BIN)/python bench/run.py
+
+schemas: install  ## write the JSON Schemas, the CRD and docs/errors.md anew
+	$(BIN)/python -m towline.shared.schemas_write
+
+cluster: programs  ## start a real control plane on loopback; writes .cluster/kubeconfig
+	$(BIN)/python tests/cluster.py start
+
+cluster-stop:  ## end it
+	$(BIN)/python tests/cluster.py stop
+
+clean:  ## remove what make made here (the cache of built programs stays)
+	rm -rf .venv .cluster .demo dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,102 @@
+"""The commands that run something until they are stopped: up, receiver, worker, clock, demo."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import partial
+from pathlib import Path
+
+import click
+from towline.shared.config import Config, load_config
+
+from towline.cli.embedded_redis import embedded_url, redis_program, wait_ready
+from towline.shared import logs
+from towline.shared.supervise import Program, Supervisor
+
+CONFIG = click.option("--config", "-c", type=click.Path(path_type=Path), help="towline.yaml")
+
+
+@click.command()
+@CONFIG
+def up(config: Path | None) -> None:
+    """Run receiver, workers and clock in one process group, with a Redis of their own if none is configured."""
+    loaded = load_config(config)
+    logs.configure(loaded.secrets)
+    sys.exit(Supervisor(programs_of(loaded)).run())
+
+
+@click.command()
+@CONFIG
+def receiver(config: Path | None) -> None:
+    """Run the receiver alone."""
+    from towline.receiver.start import serve
+
+    loaded = load_config(config)
+    logs.configure(loaded.secrets)
+    sys.exit(serve(loaded))
+
+
+@click.command()
+@CONFIG
+def worker(config: Path | None) -> None:
+    """Run this host's workers alone."""
+    from towline.worker.start import preload, worker_programs
+
+    loaded = load_config(config)
+    logs.configure(loaded.secrets)
+    preload()
+    sys.exit(Supervisor(worker_programs(loaded)).run())
+
+
+@click.command()
+@CONFIG
+def clock(config: Path | None) -> None:
+    """Run the clock alone; a second one waits to take over."""
+    from towline.worker.start import clock_program
+
+    loaded = load_config(config)
+    logs.configure(loaded.secrets)
+    sys.exit(Supervisor([clock_program(loaded)]).run())
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Go through the story without a person and exit 0 or 1.")
+@click.option("--cluster", type=click.Choice(["embedded", "real"]), default="embedded", show_default=True)
+def demo(check: bool, cluster: str) -> None:
+    """Show the main job: a signed push, its jobs, objects applied, a bad push refused, a removal."""
+    from towline.demo.story import tell
+
+    sys.exit(tell(check=check, cluster=cluster))
+
+
+def programs_of(config: Config) -> list[Program]:
+    """Everything `up` runs; Redis comes first, so that it starts first and ends last."""
+    from towline.worker.start import clock_program, preload, worker_programs
+
+    preload()
+    redis = []
+    if config.redis.url is None:
+        os.environ["TOWLINE_REDIS_URL"] = embedded_url(config.data_dir)
+        redis = [redis_program(config.data_dir)]
+    serving = Program(name="receiver", run=partial(_serve, config))
+    working = [_after_redis(program, config) for program in [*worker_programs(config), clock_program(config)]]
+    return [*redis, serving, *working]
+
+
+def _serve(config: Config) -> int:
+    from towline.receiver.start import serve
+
+    return serve(config)
+
+
+def _after_redis(program: Program, config: Config) -> Program:
+    """Workers ask Redis at their start; with the embedded one that may be some milliseconds early."""
+    if config.redis.url is not None:
+        return program
+
+    def run() -> int:
+        wait_ready(config.redis_url())
+        return program.run()
+
+    return Program(name=program.name, run=run)
