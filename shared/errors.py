@@ -10,6 +10,7 @@
     │  └─ TooMany             429    retry_after
     ├─ AccessError            401    no token, or one that is wrong, old or revoked
     │  └─ NotAllowed          403
+    ├─ InvalidInput           422    a call of the API that is not of the documented form
     ├─ NotFound               404
     ├─ Conflict               409    suspended, claimed by somebody else
     ├─ Unavailable            503    retry = True, retry_after
@@ -29,7 +30,8 @@
     │  └─ UnsafePrune
     └─ ClusterError           502    the API server's Status: code, reason, causes
        ├─ FieldConflict
-       └─ Immutable
+       ├─ Immutable
+       └─ UnknownKind                 not served (yet): a CRD is missing
 
 The class says who must act; the fields say where. `retry` alone decides whether a job is tried again. Outcomes
 (unhealthy, superseded, nothing to do) are values, not errors.
@@ -146,6 +148,12 @@ class NotAllowed(AccessError):
     status = 403
 
 
+class InvalidInput(TowlineError):
+    """A call whose parameters or body are not of the documented form."""
+
+    status = 422
+
+
 class NotFound(TowlineError):
     """Something that does not exist, or that the caller may not know of."""
 
@@ -254,3 +262,7 @@ class FieldConflict(ClusterError):
 
 class Immutable(ClusterError):
     """A change to a field that cannot be changed."""
+
+
+class UnknownKind(ClusterError):
+    """A kind that the API server does not serve."""
