@@ -27,6 +27,7 @@ from towline.shared.errors import Conflict, NotFound
 from towline.shared.jobs import PushArguments, QueueName, push_call
 from towline.shared.model import Push, Trigger
 from towline.shared.queue import Queue
+from towline.shared.views import CHANGES
 
 DELIVERIES = "towline:deliveries"
 REFUSED = "towline:deliveries:refused"
@@ -199,6 +200,7 @@ class Ledger:
         )
         pipe.zadd(index, {f"{delivery.repository}:{delivery.id}": delivery.received_at})
         pipe.zremrangebyrank(index, 0, -limit - 1)
+        pipe.incr(CHANGES)
 
     def ended(self, repository: str, delivery: str, job: str, *, ok: bool, text: str) -> None:
         """Record how a job of a delivery ended; one that is no longer in the ledger is left out."""
@@ -206,7 +208,10 @@ class Ledger:
         with self._broker.guard():
             if self._redis.exists(key):
                 end = JobEnd(ok=ok, text=text[:1000], at=time.time())
-                self._redis.hset(key, f"job:{job}", end.model_dump_json())
+                with self._redis.pipeline(transaction=False) as pipe:
+                    pipe.hset(key, f"job:{job}", end.model_dump_json())
+                    pipe.incr(CHANGES)
+                    pipe.execute()
 
     def is_newest(self, repository: str, ref: str, sequence: int) -> bool:
         """Whether no later push of this ref was received."""

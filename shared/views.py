@@ -4,6 +4,7 @@ Redis keys:
 
     towline:views                          hash   `environment/service` -> ReleaseView as JSON
     towline:syncing                        zset   `environment/service` -> time at which its sync started
+    towline:changes                        string  grows with each change of a view or a delivery: open pages look at it
     towline:revision:<repository>:<id>     hash   `environment/service` -> Touched as JSON: the releases a revision changes
     towline:handled:<repository>:<ref>     hash   `environment/service` -> inputs digest last enqueued; `` -> the tip
 """
@@ -20,6 +21,7 @@ from towline.shared.model import ReleaseName
 
 VIEWS = "towline:views"
 SYNCING = "towline:syncing"
+CHANGES = "towline:changes"
 REVISION_TTL_SECONDS = 30 * 24 * 3600
 TIP = ""  # the field of `handled` that holds the revision itself
 
@@ -70,13 +72,17 @@ class Views:
 
     def put(self, view: ReleaseView) -> None:
         """Show this state of a release."""
-        with self._broker.guard():
-            self._redis.hset(VIEWS, str(view.name), view.model_dump_json(exclude={"syncing"}))
+        with self._broker.guard(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.hset(VIEWS, str(view.name), view.model_dump_json(exclude={"syncing"}))
+            pipe.incr(CHANGES)
+            pipe.execute()
 
     def remove(self, name: ReleaseName) -> None:
         """A release is gone."""
-        with self._broker.guard():
-            self._redis.hdel(VIEWS, str(name))
+        with self._broker.guard(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.hdel(VIEWS, str(name))
+            pipe.incr(CHANGES)
+            pipe.execute()
 
     def get(self, name: ReleaseName) -> ReleaseView | None:
         """One release, or None."""
@@ -103,13 +109,17 @@ class Views:
 
     def started(self, name: ReleaseName) -> None:
         """A sync of this release runs."""
-        with self._broker.guard():
-            self._redis.zadd(SYNCING, {str(name): time.time()})
+        with self._broker.guard(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.zadd(SYNCING, {str(name): time.time()})
+            pipe.incr(CHANGES)
+            pipe.execute()
 
     def stopped(self, name: ReleaseName) -> None:
         """It does not run any more."""
-        with self._broker.guard():
-            self._redis.zrem(SYNCING, str(name))
+        with self._broker.guard(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.zrem(SYNCING, str(name))
+            pipe.incr(CHANGES)
+            pipe.execute()
 
     def forget_syncing(self, *, before: float) -> None:
         """Syncs that started before a time and never said that they stopped: their worker died."""
@@ -156,6 +166,12 @@ class Views:
         """Have the next push or tick of the clock look at this release again: its sync did not get through."""
         with self._broker.guard():
             self._redis.hdel(handled_key(repository, ref), release, TIP)
+
+
+def changes(broker: Broker) -> int:
+    """How often a view or a delivery has changed."""
+    with broker.guard():
+        return int(broker.redis.get(CHANGES) or 0)
 
 
 def handled_key(repository: str, ref: str) -> str:
