@@ -1,0 +1,173 @@
+"""The commands that ask a running receiver: status, sync, deliveries."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from towline.cli.client import Client, Json, client
+from towline.cli.output import OUTPUT, ago, print_facts, print_json, print_table
+from towline.shared.model import ReleaseName, short
+
+Command = Callable[..., None]
+
+
+def asks_receiver(command: Command) -> Command:
+    """Adds the options that say where the receiver is, and hands the command a client for it."""
+
+    @click.option("--url", help="The receiver's address; TOWLINE_URL, or this machine's own.")
+    @click.option("--config", "-c", type=click.Path(path_type=Path), help="towline.yaml of this machine.")
+    @OUTPUT
+    @functools.wraps(command)
+    def with_client(*, url: str | None, config: Path | None, **given: object) -> None:
+        command(client(url, config), **given)
+
+    return with_client
+
+
+@click.command()
+@click.argument("release", required=False)
+@click.option("--environment", "-e", help="Only this environment.")
+@click.option("--service", "-s", help="Only this service.")
+@click.option("--phase", help="Only this phase, like Healthy or Failed.")
+@asks_receiver
+def status(
+    receiver: Client,
+    release: str | None,
+    environment: str | None,
+    service: str | None,
+    phase: str | None,
+    output: str,
+) -> None:
+    """Show releases, or one RELEASE (environment/service) with its history."""
+    if release:
+        name = ReleaseName.parse(release)
+        _print(receiver.get("releases", name.environment, name.service), _show_release, output)
+    else:
+        answer = receiver.get("releases", environment=environment, service=service, phase=phase)
+        _print(answer, _show_releases, output)
+
+
+@click.command()
+@click.argument("release")
+@click.option("--revision", help="A whole commit id; left out: the tip of the release's branch.")
+@click.option("--allow-prune", is_flag=True, help="Allow a prune above the environment's limit, once.")
+@asks_receiver
+def sync(receiver: Client, release: str, revision: str | None, allow_prune: bool, output: str) -> None:
+    """Sync a RELEASE (environment/service) now."""
+    name = ReleaseName.parse(release)
+    body: dict[str, object] = {"allowPrune": allow_prune}
+    if revision is not None:
+        body["revision"] = revision
+    answer = receiver.post("releases", name.environment, name.service, "sync", body=body)
+    _print(answer, lambda found: click.echo(f"{name}: enqueued as {found['job']}"), output)
+
+
+@click.command()
+@click.option("--repository", "-r", help="Only this repository.")
+@click.option("--verdict", help="Only these: accepted, succeeded, failed, ignored or refused.")
+@click.option("--limit", default=50, show_default=True, help="The newest ones.")
+@click.option("--redeliver", metavar="ID", help="Enqueue the pushes of this delivery again instead.")
+@asks_receiver
+def deliveries(
+    receiver: Client,
+    repository: str | None,
+    verdict: str | None,
+    limit: int,
+    redeliver: str | None,
+    output: str,
+) -> None:
+    """Show webhook deliveries and what came of them."""
+    if redeliver:
+        _print(receiver.post("deliveries", redeliver, "redeliver"), _show_redelivery, output)
+    else:
+        answer = receiver.get("deliveries", repository=repository, verdict=verdict, limit=str(limit))
+        _print(answer, _show_deliveries, output)
+
+
+def _print(answer: Json, show: Callable[[Json], None], output: str) -> None:
+    if output == "json":
+        print_json(answer)
+    else:
+        show(answer)
+
+
+def _show_releases(answer: Json) -> None:
+    now = datetime.now(UTC)
+    rows = [
+        (
+            f"{each['environment']}/{each['service']}",
+            each["phase"],
+            each["health"],
+            short(each["revision"]),
+            short(each["stableRevision"]),
+            ago(each["syncedAt"], now=now),
+            each["error"] or each["message"],
+        )
+        for each in answer["releases"]
+    ]
+    if rows:
+        print_table(("RELEASE", "PHASE", "HEALTH", "REVISION", "STABLE", "SYNCED", "MESSAGE"), rows)
+    else:
+        click.echo("no releases")
+
+
+def _show_release(release: Json) -> None:
+    now = datetime.now(UTC)
+    print_facts(
+        [
+            ("release", f"{release['environment']}/{release['service']}"),
+            ("phase", release["phase"]),
+            ("health", release["health"]),
+            ("message", release["message"]),
+            ("error", release["error"]),
+            ("revision", release["revision"]),
+            ("stable", release["stableRevision"]),
+            ("quarantined", (release["quarantined"] or {}).get("revision", "")),
+            ("repository", f"{release['repository']} {release['ref']}"),
+            ("namespace", f"{release['namespace']} on {release['cluster']}"),
+            ("synced", ago(release["syncedAt"], now=now)),
+        ]
+    )
+    if release["history"]:
+        rows = [
+            (
+                ago(each["startedAt"], now=now),
+                short(each["revision"]),
+                each["result"],
+                each["triggeredBy"] or each["trigger"] or "",
+                f"{sum(each['stages'].values()):.3f}",
+                each["cause"],
+            )
+            for each in release["history"]
+        ]
+        click.echo()
+        print_table(("STARTED", "REVISION", "RESULT", "TRIGGER", "SECONDS", "CAUSE"), rows)
+
+
+def _show_redelivery(answer: Json) -> None:
+    click.echo(f"enqueued as {', '.join(answer['jobs'])}")
+
+
+def _show_deliveries(answer: Json) -> None:
+    now = datetime.now(UTC)
+    rows = [
+        (
+            ago(each["receivedAt"], now=now),
+            each["id"],
+            each["repository"],
+            each["event"],
+            ", ".join(push["ref"].removeprefix("refs/heads/") for push in each["pushes"]),
+            each["verdict"],
+            "; ".join([each["reason"], *(result["text"] for result in each["results"])]).strip("; "),
+        )
+        for each in answer["deliveries"]
+    ]
+    if rows:
+        print_table(("RECEIVED", "ID", "REPOSITORY", "EVENT", "REF", "VERDICT", "WHY"), rows)
+    else:
+        click.echo("no deliveries")

@@ -1,0 +1,273 @@
+"""What the API takes and gives, as pydantic models: the OpenAPI description is generated from these.
+
+The names in JSON are those of the Release's status. Input is strict and unknown keys are refused; what comes out of
+Redis is read leniently, so that a view written by another version of Towline is still shown.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+from towline.shared.ledger import Delivery, Verdict
+from towline.shared.release import AppliedObject, Condition, HistoryEntry, Quarantine
+from towline.shared.views import ReleaseView, Touched
+
+DELIVERIES_LIMIT = 500  # in one answer; about 250 kB
+DELIVERIES_DEFAULT = 50
+
+Time = Annotated[str, Field(description="RFC 3339, UTC", examples=["2026-01-31T12:00:00Z"])]
+
+
+class Answer(BaseModel):
+    """Base of all answers."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True)
+
+
+class Input(BaseModel):
+    """Base of all inputs."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, validate_by_name=False, extra="forbid", strict=True, frozen=True
+    )
+
+
+class ReleaseFilter(Input):
+    """Which releases; left out means all."""
+
+    environment: str | None = None
+    service: str | None = None
+    phase: str | None = Field(None, description="as in the answer, upper or lower case")
+
+
+class DeliveryFilter(Input):
+    """Which deliveries; left out means all."""
+
+    repository: str | None = None
+    verdict: Verdict | None = Field(None, strict=False)
+    limit: int = Field(DELIVERIES_DEFAULT, ge=1, le=DELIVERIES_LIMIT, description="the newest ones")
+
+
+class SyncInput(Input):
+    """What to sync to."""
+
+    revision: str | None = Field(
+        None,
+        pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})\Z",
+        description="a whole commit id; left out: the tip of the release's branch",
+    )
+    allow_prune: bool = Field(False, description="the operator's word for a prune above the limit")
+
+
+class PushInput(Input):
+    """What moved."""
+
+    ref: str = Field(
+        min_length=1, max_length=255, description="a branch (`main`) or a whole ref (`refs/heads/main`)"
+    )
+
+
+class Release(Answer):
+    """One service in one environment."""
+
+    environment: str
+    service: str
+    repository: str = ""
+    ref: str = ""
+    revision: str = Field("", description="what was applied last")
+    stable_revision: str = Field("", description="the newest one that ended healthy")
+    quarantined: Quarantine | None = Field(
+        None, description="the revision that failed and is not applied again, and why"
+    )
+    phase: str = Field(
+        "", description="Syncing, Verifying, Healthy, RollingBack, RolledBack, Failed or Suspended"
+    )
+    health: str = ""
+    message: str = ""
+    error: str = Field("", description="why the last attempt failed before it could be recorded")
+    suspended: bool = False
+    pinned: str = ""
+    cluster: str = ""
+    namespace: str = ""
+    synced_at: Time | None = None
+    updated_at: Time | None = None
+
+
+class ReleaseDetail(Release):
+    """One release with its history."""
+
+    conditions: list[Condition] = []
+    objects: list[AppliedObject] = Field(default=[], description="what the last sync applied")
+    history: list[HistoryEntry] = Field(default=[], description="the newest attempt first")
+
+
+class Releases(Answer):
+    """Releases by name."""
+
+    releases: list[Release]
+
+
+class JobStarted(Answer):
+    """Work that was enqueued."""
+
+    job: str = Field(description="id of the job, as the RQ dashboard shows it")
+
+
+class MovedRef(Answer):
+    """A ref that moved."""
+
+    ref: str
+    before: str | None
+    after: str | None
+
+
+class JobResult(Answer):
+    """How one job of a delivery ended."""
+
+    job: str
+    ok: bool
+    text: str
+    at: Time
+
+
+class DeliveryLine(Answer):
+    """One delivery and what came of it."""
+
+    id: str
+    repository: str
+    forge: str
+    event: str
+    trigger: str
+    verdict: Verdict
+    reason: str
+    pushes: list[MovedRef]
+    jobs: list[str]
+    results: list[JobResult]
+    received_at: Time
+    seconds: float = Field(description="until it was answered")
+    repeats: int = Field(description="how often the forge sent it again")
+
+
+class Deliveries(Answer):
+    """Deliveries, the newest first."""
+
+    deliveries: list[DeliveryLine]
+
+
+class PushAccepted(Answer):
+    """A push that was recorded and enqueued."""
+
+    delivery: str
+    pushes: list[MovedRef]
+    jobs: list[str]
+
+
+class RevisionVerdict(Answer):
+    """How far a revision got with one release that it touches."""
+
+    environment: str
+    service: str
+    verdict: str = Field(description="wanted, synced, failed, refused or superseded")
+    message: str
+    at: Time
+    applied: bool = Field(description="whether the release runs this revision's inputs now")
+
+
+class RevisionAnswer(Answer):
+    """What a revision means to the releases that it touches."""
+
+    repository: str
+    revision: str
+    applied: bool = Field(description="whether it was applied to every release it touches")
+    releases: list[RevisionVerdict] = Field(
+        description="empty: it touches none of them, or it was not read yet"
+    )
+
+
+R = TypeVar("R", bound=Release)
+
+
+def release_of(view: ReleaseView) -> Release:
+    """One line of the list."""
+    return _read(Release, view)
+
+
+def detail_of(view: ReleaseView) -> ReleaseDetail:
+    """One release with its history."""
+    return _read(ReleaseDetail, view)
+
+
+def _read(model: type[R], view: ReleaseView) -> R:
+    """The Release's status under its own names; what the view itself says goes first. A status that is not of our
+    form hides nothing but itself."""
+    facts: dict[str, object] = {
+        "environment": view.environment,
+        "service": view.service,
+        "phase": view.phase,
+        "error": view.error,
+        "suspended": view.suspended,
+        "pinned": view.pinned,
+        "cluster": view.cluster,
+        "namespace": view.namespace,
+        "updatedAt": time_of(view.updated_at),
+    }
+    try:
+        return model.model_validate({**view.status, **facts})
+    except ValidationError:
+        return model.model_validate(
+            {**facts, "error": "its recorded status is not of the form Towline writes"}
+        )
+
+
+def delivery_line(delivery: Delivery) -> DeliveryLine:
+    """One delivery as the API tells it."""
+    return DeliveryLine(
+        id=delivery.id,
+        repository=delivery.repository,
+        forge=delivery.forge,
+        event=delivery.event,
+        trigger=delivery.trigger.value,
+        verdict=delivery.verdict,
+        reason=delivery.reason,
+        pushes=moved(delivery),
+        jobs=list(delivery.jobs),
+        results=[
+            JobResult(job=job, ok=end.ok, text=end.text, at=time_of(end.at))
+            for job, end in delivery.ends.items()
+        ],
+        received_at=time_of(delivery.received_at),
+        seconds=delivery.seconds,
+        repeats=delivery.repeats,
+    )
+
+
+def moved(delivery: Delivery) -> list[MovedRef]:
+    """The refs of a delivery."""
+    return [MovedRef(ref=push.ref, before=push.before, after=push.after) for push in delivery.pushes]
+
+
+def accepted(delivery: Delivery) -> PushAccepted:
+    """The answer for a push that was recorded and enqueued."""
+    return PushAccepted(delivery=delivery.id, pushes=moved(delivery), jobs=list(delivery.jobs))
+
+
+def verdict_of(name: str, touched: Touched) -> RevisionVerdict:
+    """One release in the answer about a revision."""
+    environment, _, service = name.partition("/")
+    return RevisionVerdict(
+        environment=environment,
+        service=service,
+        verdict=touched.state,
+        message=touched.text,
+        at=time_of(touched.at),
+        applied=touched.state == "synced",
+    )
+
+
+def time_of(seconds: float) -> str:
+    """Seconds since the epoch as RFC 3339 has it."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
