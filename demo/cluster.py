@@ -1,0 +1,200 @@
+"""The demo's Kubernetes API: HTTP on loopback over demo/store.py, and a kubeconfig that names it.
+
+Only for the demo. Paths, media types and answers are those of a real API server, as far as Towline asks for them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socketserver
+import threading
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import yaml
+
+from towline.demo.kinds import discovery
+from towline.demo.store import Refusal, Store, Target, Writer, selector
+
+PATH = re.compile(
+    r"/(?:api/(?P<core>v1)|apis/(?P<group>[^/]+)/(?P<version>[^/]+))"
+    r"(?:/namespaces/(?P<namespace>[^/]+)(?=/))?/(?P<plural>[^/]+)(?:/(?P<name>[^/]+))?(?:/(?P<sub>status))?"
+)
+BODY_LIMIT = 8 * 1024 * 1024  # bytes; an API server takes 3 MB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    method: str
+    target: Target
+    query: dict[str, str]
+    body: Any
+    content_type: str
+    accept: str
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.store = store
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or each answer waits 40 ms for a delayed ACK
+    wbufsize = 1 << 16
+    server: socketserver.BaseServer
+
+    def do_GET(self) -> None:
+        """GET, and every other method: the same steps."""
+        code, answer = self._answer()
+        body = json.dumps(answer).encode()
+        self.send_response(code)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+        self.wfile.flush()
+
+    do_POST = do_PUT = do_PATCH = do_DELETE = do_GET
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing: the demo tells its own story."""
+
+    def _answer(self) -> tuple[int, Any]:
+        length = int(self.headers.get("Content-Length") or 0)
+        if length > BODY_LIMIT:
+            self.close_connection = True
+            return 413, {"kind": "Status", "message": "the body is too large", "code": 413}
+        raw = self.rfile.read(length)
+        store: Store = self.server.store  # type: ignore[attr-defined]
+        try:
+            return self._routed(store, json.loads(raw) if raw else {})
+        except Refusal as refusal:
+            return refusal.code, refusal.status
+        except ValueError as error:
+            return 400, Refusal(400, "BadRequest", str(error)).status
+
+    def _routed(self, store: Store, body: Any) -> tuple[int, Any]:  # noqa: ANN401 - parsed JSON
+        url = urlsplit(self.path)
+        if url.path in ("/api", "/apis"):
+            return 200, discovery(store.kinds(), core=url.path == "/api")
+        if url.path in ("/readyz", "/version"):
+            return 200, {"gitVersion": "v0.0.0-demo", "major": "0", "minor": "0"}
+        query = {name: values[-1] for name, values in parse_qs(url.query).items()}
+        call = _Call(
+            method=self.command,
+            target=_target(store, url.path, body),
+            query=query,
+            body=body,
+            content_type=self.headers.get("Content-Type") or "",
+            accept=self.headers.get("Accept") or "",
+        )
+        return _handle(store, call)
+
+
+def _target(store: Store, path: str, body: Any) -> Target:  # noqa: ANN401 - parsed JSON
+    match = PATH.fullmatch(path)
+    if not match:
+        raise Refusal(404, "NotFound", "the server could not find the requested resource")
+    group, version = match["group"] or "", match["version"] or match["core"]
+    for kind in store.kinds():
+        if (kind.group, kind.version, kind.plural) == (group, version, match["plural"]):
+            named = match["name"] or ((body.get("metadata") or {}).get("name") or "")
+            return Target(
+                kind=kind, namespace=match["namespace"] or "", name=named, subresource=match["sub"] or ""
+            )
+    raise Refusal(404, "NotFound", "the server could not find the requested resource")
+
+
+def _handle(store: Store, call: _Call) -> tuple[int, Any]:
+    target = call.target
+    applies = call.content_type.startswith("application/apply-patch")
+    writer = Writer(
+        manager=call.query.get("fieldManager", "unknown"),
+        operation="Apply" if applies else "Update",
+        dry_run=call.query.get("dryRun") == "All",
+        force=call.query.get("force") == "true",
+    )
+    match call.method:
+        case "GET" if target.name:
+            return 200, _as_asked(store.get(target), call.accept)
+        case "GET":
+            return 200, _as_asked(
+                store.list(target, selector(call.query.get("labelSelector", ""))), call.accept
+            )
+        case "POST":
+            return 201, store.create(target, call.body, writer)
+        case "PATCH" if applies:
+            return 200, store.apply(target, call.body, writer)
+        case "PATCH":
+            return 200, store.update(target, call.body, writer, whole=False)
+        case "PUT":
+            return 200, store.update(target, call.body, writer, whole=True)
+        case _:
+            return 200, store.delete(target, call.body)
+
+
+def _as_asked(answer: dict[str, Any], accept: str) -> dict[str, Any]:
+    """Metadata alone where that is asked for."""
+    if "PartialObjectMetadata" not in accept:
+        return answer
+    partial = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}
+    if "items" in answer:
+        items = [{**partial, "metadata": item["metadata"]} for item in answer["items"]]
+        return {
+            **partial,
+            "kind": "PartialObjectMetadataList",
+            "metadata": answer["metadata"],
+            "items": items,
+        }
+    return {**partial, "metadata": answer["metadata"]}
+
+
+class DemoCluster:
+    """The server, from start to stop."""
+
+    def __init__(self) -> None:
+        self.store = Store()
+        self._server = _Server(self.store)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        )
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def start(self) -> None:
+        """Serve, with the namespace that every cluster has."""
+        self._thread.start()
+        for name in ("default", "kube-system"):
+            kind = next(kind for kind in self.store.kinds() if kind.kind == "Namespace")
+            namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+            target = Target(kind=kind, namespace="", name=name)
+            self.store.create(target, namespace, Writer(manager="demo", operation="Update"))
+
+    def stop(self) -> None:
+        """End it; all objects are gone."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def write_kubeconfig(self, path: Path) -> None:
+        """A kubeconfig for it, which kubectl takes as well."""
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "demo",
+            "clusters": [{"name": "demo", "cluster": {"server": self.url}}],
+            "users": [{"name": "demo", "user": {}}],
+            "contexts": [{"name": "demo", "context": {"cluster": "demo", "user": "demo"}}],
+        }
+        path.write_text(yaml.safe_dump(config))
