@@ -1,0 +1,303 @@
+"""What a Release says: the models of its status, and the pure rules that keep it bounded and readable.
+
+In: a Release as an API server answers it. Out: Release and ReleaseStatus, and the status as it is written. No state.
+Unknown fields are ignored, so that two versions of Towline can read one Release while one replaces the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic.alias_generators import to_camel
+
+from towline.shared.discovery import Resource
+from towline.shared.errors import ClusterError
+from towline.shared.model import Health, Object, ObjectKey, Phase, Result, Trigger, short
+from towline.shared.objects import GROUP, annotations_of, key_of, metadata_of
+
+RELEASE = Resource(group=GROUP, version="v1alpha1", kind="Release", plural="releases", namespaced=True)
+
+# Annotations: the attempt that holds, or last held, the release; whose it is, from the first request on.
+CLAIM = f"{GROUP}/claim"
+REPOSITORY = f"{GROUP}/repository"
+ENVIRONMENT = f"{GROUP}/environment"
+
+# An etcd entry is at most 1.5 MB, and a Release is read on every sync: what is kept for people is bounded.
+MESSAGE_LENGTH = 1_000
+NOTES = 50
+NOTE_LENGTH = 300
+LOG_LINES = 20
+LOG_LENGTH = 500
+
+
+class Record(BaseModel):
+    """A part of the status; named in Python's way here, in Kubernetes' way there."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
+
+
+class AppliedObject(Record):
+    """An object of the release: the digest of what was applied, and a hash of the fields owned after that."""
+
+    group: str = ""
+    kind: str
+    namespace: str = ""
+    name: str
+    digest: str = ""
+    owned: str = ""
+
+    @property
+    def key(self) -> ObjectKey:
+        """Which object."""
+        return ObjectKey(group=self.group, kind=self.kind, namespace=self.namespace, name=self.name)
+
+    @classmethod
+    def of(cls, key: ObjectKey, *, digest: str, owned: str) -> AppliedObject:
+        """The record of one object."""
+        return cls(
+            group=key.group, kind=key.kind, namespace=key.namespace, name=key.name, digest=digest, owned=owned
+        )
+
+
+class StoredRevision(Record):
+    """Where the objects of a revision are stored: a Secret for each of `uids`, the first named `name`."""
+
+    revision: str
+    name: str
+    sha256: str
+    uids: tuple[str, ...] = ()
+
+    def part_names(self) -> tuple[str, ...]:
+        """The names of the Secrets, in order."""
+        return tuple(
+            self.name if part == 1 else f"{self.name}-{part}" for part in range(1, len(self.uids) + 1)
+        )
+
+
+class Quarantine(Record):
+    """The revision that is not applied again, and why."""
+
+    revision: str
+    inputs_digest: str = ""
+    cause: str = ""
+    since: AwareDatetime | None = None
+
+
+class Condition(Record):
+    """A condition as Kubernetes has them."""
+
+    type: str
+    status: str
+    reason: str
+    message: str
+    last_transition_time: AwareDatetime
+    observed_generation: int = 0
+
+
+class HistoryEntry(Record):
+    """One attempt."""
+
+    revision: str
+    ref: str = ""
+    author: str = ""
+    subject: str = ""
+    trigger: Trigger | None = None
+    triggered_by: str = ""
+    result: Result
+    cause: str = ""
+    started_at: AwareDatetime | None = None
+    stages: Mapping[str, float] = {}
+    created: int = 0
+    changed: int = 0
+    left: int = 0
+    pruned: int = 0
+    notes: tuple[str, ...] = ()
+    logs: tuple[str, ...] = ()
+
+
+class ReleaseStatus(Record):
+    """The status of a Release; `claim`, conditions, short forms and observedGeneration are set when it is written."""
+
+    environment: str = ""
+    repository: str = ""
+    ref: str = ""
+    revision: str = ""
+    short_revision: str = ""
+    stable_revision: str = ""
+    short_stable_revision: str = ""
+    quarantined: Quarantine | None = None
+    phase: Phase | None = None
+    health: Health | None = None
+    message: str = ""
+    inputs_digest: str = ""
+    stored: tuple[StoredRevision, ...] = ()
+    objects: tuple[AppliedObject, ...] = ()
+    synced_at: AwareDatetime | None = None
+    observed_generation: int = 0
+    claim: str = ""
+    conditions: tuple[Condition, ...] = ()
+    history: tuple[HistoryEntry, ...] = ()
+
+    def stored_of(self, revision: str) -> StoredRevision | None:
+        """Where this revision is stored, None when it is not (any more)."""
+        return next((one for one in self.stored if one.revision == revision), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """A Release as it was read; `resource_version` fences what is written next."""
+
+    name: str
+    namespace: str
+    uid: str
+    resource_version: str
+    generation: int
+    suspended: bool
+    pinned: str
+    status: ReleaseStatus
+    annotations: Mapping[str, str]
+
+    @property
+    def claim(self) -> str:
+        """The token of the attempt that holds, or last held, this release."""
+        return self.annotations.get(CLAIM, "")
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether the last attempt never wrote its status: its objects may differ from `status.objects`."""
+        return self.claim != self.status.claim
+
+    @property
+    def key(self) -> ObjectKey:
+        """The Release itself as an object."""
+        return ObjectKey(group=GROUP, kind=RELEASE.kind, namespace=self.namespace, name=self.name)
+
+
+def release_of(object: Object) -> Release:
+    """A Release as answered. Raises ClusterError for a status that is not of our form."""
+    metadata = metadata_of(object)
+    spec = object.get("spec") or {}
+    return Release(
+        name=str(metadata.get("name") or ""),
+        namespace=str(metadata.get("namespace") or ""),
+        uid=str(metadata.get("uid") or ""),
+        resource_version=str(metadata.get("resourceVersion") or ""),
+        generation=int(metadata.get("generation") or 0),
+        suspended=bool(spec.get("suspended")),
+        pinned=str(spec.get("pinned") or ""),
+        status=_status(object),
+        annotations=dict(annotations_of(object)),
+    )
+
+
+def _status(object: Object) -> ReleaseStatus:
+    try:
+        return ReleaseStatus.model_validate(object.get("status") or {})
+    except ValidationError as error:
+        places = ", ".join(".".join(map(str, one["loc"])) for one in error.errors()[:5])
+        raise ClusterError(
+            f"the status of {key_of(object)} is not of the form that Towline writes: {places}",
+            code=422,
+            reason="Invalid",
+            hint="who else may write releases/status? `kubectl delete rel` forgets the release, its objects stay",
+        ) from error
+
+
+def status_to_write(
+    status: ReleaseStatus, release: Release, *, history: int, now: datetime
+) -> dict[str, Any]:
+    """The status as it is sent: bounded, with short forms, conditions, and the mark of the attempt that wrote it."""
+    now = now.astimezone(UTC).replace(microsecond=0)
+    message = cut(status.message, MESSAGE_LENGTH)
+    complete = status.model_copy(
+        update={
+            "message": message,
+            "short_revision": short(status.revision),
+            "short_stable_revision": short(status.stable_revision),
+            "quarantined": _bounded_quarantine(status.quarantined),
+            "history": bounded_history(status.history, keep=history),
+            "observed_generation": release.generation,
+            "claim": release.claim,
+            "conditions": conditions_of(status, message, generation=release.generation, now=now),
+        }
+    )
+    return complete.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+
+
+def bounded_history(history: Sequence[HistoryEntry], *, keep: int) -> tuple[HistoryEntry, ...]:
+    """The newest entries, with log lines only for the last failure."""
+    kept = [_bounded_entry(entry) for entry in history[:keep]]
+    with_logs = [index for index, entry in enumerate(kept) if entry.logs]
+    for index in with_logs[1:]:
+        kept[index] = kept[index].model_copy(update={"logs": ()})
+    return tuple(kept)
+
+
+def _bounded_entry(entry: HistoryEntry) -> HistoryEntry:
+    notes = [cut(note, NOTE_LENGTH) for note in entry.notes[:NOTES]]
+    if len(entry.notes) > NOTES:
+        notes[-1] = f"and {len(entry.notes) - NOTES + 1} more"
+    return entry.model_copy(
+        update={
+            "cause": cut(entry.cause, MESSAGE_LENGTH),
+            "author": cut(entry.author, NOTE_LENGTH),
+            "subject": cut(entry.subject, NOTE_LENGTH),
+            "notes": tuple(notes),
+            "logs": tuple(cut(line, LOG_LENGTH) for line in entry.logs[-LOG_LINES:]),
+        }
+    )
+
+
+def _bounded_quarantine(quarantine: Quarantine | None) -> Quarantine | None:
+    if quarantine is None:
+        return None
+    return quarantine.model_copy(update={"cause": cut(quarantine.cause, MESSAGE_LENGTH)})
+
+
+def cut(text: str, length: int) -> str:
+    """A text of others, without control characters and not longer than this."""
+    text = "".join(char if char.isprintable() or char == "\n" else " " for char in text[: 2 * length]).strip()
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def conditions_of(
+    status: ReleaseStatus, message: str, *, generation: int, now: datetime
+) -> tuple[Condition, ...]:
+    """Ready, Synced, Healthy, and Stalled where only a commit or an operator helps, which kstatus reads as failed."""
+    phase = status.phase
+    reason = phase.value if phase else "Unknown"
+    stuck = phase in (Phase.FAILED, Phase.ROLLED_BACK)
+    states = {
+        "Ready": (_tristate(phase is Phase.HEALTHY, stuck or phase is Phase.ROLLING_BACK), reason),
+        "Synced": (_tristate(phase in (Phase.VERIFYING, Phase.HEALTHY), stuck), reason),
+        "Healthy": (
+            _tristate(status.health is Health.HEALTHY, status.health is Health.FAILED),
+            status.health.value.capitalize() if status.health else "Unknown",
+        ),
+    }
+    if stuck:
+        states["Stalled"] = ("True", reason)
+    before = {one.type: one for one in status.conditions}
+    return tuple(
+        Condition(
+            type=type_,
+            status=value,
+            reason=why,
+            message=message,
+            last_transition_time=_since(before.get(type_), value, now),
+            observed_generation=generation,
+        )
+        for type_, (value, why) in states.items()
+    )
+
+
+def _tristate(true: bool, false: bool) -> str:
+    return "True" if true else "False" if false else "Unknown"
+
+
+def _since(before: Condition | None, value: str, now: datetime) -> datetime:
+    return before.last_transition_time if before is not None and before.status == value else now
