@@ -139,6 +139,7 @@ class Queue:
         with self.broker.guard():
             first = self.number(len(calls))
             with self.broker.redis.pipeline(transaction=True) as pipe:
+                pipe.multi()  # RQ would call it at the first job, and redis-py refuses it after other commands
                 self.wishes.want(wishes, pipe=pipe)
                 ids = self.put(calls, pipe=pipe, first_number=first)
                 if also is not None:
@@ -151,6 +152,7 @@ class Queue:
         with self.broker.guard():
             new = job_id(parked.label, self.number(1))
             with self.broker.redis.pipeline(transaction=True) as pipe:
+                pipe.multi()  # as above
                 pipe.hdel(OUTBOX, identifier)
                 pipe.zrem(DUE, identifier)
                 self._push(parked.model_copy(update={"parked_at": time.time()}), new, pipe)
