@@ -29,15 +29,12 @@ CAUSES = 50  # causes kept of one answer
 RETRY_AFTER_MAX_SECONDS = 60.0
 RETRY_AFTER_SECONDS = 2.0  # where the server does not say
 
-# Server-side apply sends these as 500, although the same object is refused for ever: typed.go and structuredmerge.go in
+# Server-side apply sends these as 500, although the same object is refused for ever: structuredmerge.go in
 # k8s.io/apimachinery/pkg/util/managedfields/internal; https://github.com/kubernetes/kubernetes/issues/104641.
-PERMANENT_500 = (
-    "failed to create typed patch object",
-    "failed to create typed new object",
-    "failed to create typed live object",
-    "failed to convert new object",
-    "failed to convert live object",
-    "failed to convert patch object",
+# Except where a conversion webhook stands behind it that is down.
+PERMANENT_500 = re.compile(
+    r"^(?!.*webhook).*failed to (?:create typed |convert |decode last applied|update ManagedFields)",
+    re.DOTALL,
 )
 
 # Validation says "this field cannot change" in many words: apimachinery's ValidateImmutableField, Service, Job,
@@ -96,7 +93,7 @@ def status_of(body: bytes) -> Mapping[str, Any]:
 def is_transient(code: int, message: str) -> bool:
     """Whether the same request may succeed later without anybody doing something."""
     if code == 500:
-        return not any(text in message for text in PERMANENT_500)
+        return PERMANENT_500.match(message) is None
     return code == 429 or code > 500
 
 
