@@ -147,7 +147,7 @@ class Ledger:
                     known = _read(pipe.hgetall(key))
                     if known and known.verdict is not Verdict.FAILED:
                         pipe.unwatch()
-                        pipe.hincrby(key, "repeats", 1)
+                        self._redis.hincrby(key, "repeats", 1)
                         return known.model_copy(update={"verdict": Verdict.DUPLICATE, "reason": "duplicate"})
                     return self._claim(new, arguments, queue, pipe)
                 except redis.WatchError:

@@ -1,0 +1,98 @@
+"""What is wanted and who may do it, on a real Redis."""
+
+import time
+
+import pytest
+
+from towline.shared.broker import Broker
+from towline.shared.jobs import QueueName, sync_call
+from towline.shared.model import Trigger
+from towline.shared.queue import Queue
+from towline.shared.wanted import Lease, Wanted
+
+SECRET = "0123456789abcdef0123456789abcdef"
+RELEASE = "staging/orders"
+
+
+@pytest.fixture
+def queue(redis_url):
+    return Queue(Broker(redis_url), SECRET)
+
+
+def wanted(sequence, revision="b" * 40):
+    return Wanted(
+        release=RELEASE,
+        repository="shop",
+        ref="refs/heads/main",
+        revision=revision,
+        sequence=sequence,
+        trigger=Trigger.WEBHOOK,
+        received_at=time.time(),
+    )
+
+
+def enqueue(queue, *wishes):
+    calls = [
+        sync_call(w.release, revision=w.revision, trigger=w.trigger, queue=QueueName.SYNCS) for w in wishes
+    ]
+    return queue.enqueue(calls, wishes)
+
+
+def test_a_newer_wish_replaces_an_older_one_and_never_the_other_way_round(queue):
+    enqueue(queue, wanted(7))
+    enqueue(queue, wanted(5))
+
+    assert queue.wishes.get(RELEASE).sequence == 7
+
+
+def test_a_wish_that_was_carried_out_is_no_wish_any_more(queue):
+    enqueue(queue, wanted(1))
+    lease = Lease(queue.broker, RELEASE)
+    assert lease.acquire()
+
+    assert lease.finish(1)
+
+    assert queue.wishes.get(RELEASE) is None
+    assert queue.wishes.newest_sequence(RELEASE) == 1
+
+
+def test_the_holder_keeps_the_lease_while_something_newer_is_wanted(queue):
+    enqueue(queue, wanted(1))
+    holder, other = Lease(queue.broker, RELEASE), Lease(queue.broker, RELEASE)
+    holder.acquire()
+    enqueue(queue, wanted(2))
+
+    given_back = holder.finish(1)
+
+    assert not given_back
+    assert not other.acquire()
+    assert queue.wishes.get(RELEASE).sequence == 2
+
+
+def test_one_of_two_workers_gets_the_lease_and_the_loser_cannot_take_it_away(queue):
+    first, second = Lease(queue.broker, RELEASE), Lease(queue.broker, RELEASE)
+
+    assert first.acquire()
+    assert not second.acquire()
+    second.drop()
+    assert not second.renew()
+    assert first.held()
+    assert first.renew()
+
+
+def test_a_holder_whose_lease_was_wiped_knows_it(queue):
+    lease = Lease(queue.broker, RELEASE)
+    lease.acquire()
+
+    queue.broker.redis.flushall()
+
+    assert not lease.held()
+    assert not lease.renew()
+
+
+def test_ids_are_readable_and_never_used_twice(queue):
+    first = enqueue(queue, wanted(1))
+    second = enqueue(queue, wanted(2))
+
+    assert first[0].startswith("sync_staging_orders_bbbbbbbbbb_")
+    assert first != second
