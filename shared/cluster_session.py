@@ -127,6 +127,7 @@ class Session:
         login = self._login
         answer = self._send(request, login)
         if answer.code != 401:
+            login.accepted = True
             return answer
         renewed = self._renewed(login)
         return answer if renewed is login else self._send(request, renewed)
@@ -134,7 +135,8 @@ class Session:
     def _renewed(self, used: Login) -> Login:
         """Credentials newer than those that were refused; the same when they were renewed just now."""
         with self._lock:
-            if self._login is used and time.monotonic() - used.opened_at > RENEWAL_PAUSE_SECONDS:
+            rested = time.monotonic() - used.opened_at > RENEWAL_PAUSE_SECONDS
+            if self._login is used and (used.accepted or rested):
                 self._login = Login(self._access, parallel=self._parallel)
             return self._login
 
@@ -156,6 +158,7 @@ class Login:
 
     def __init__(self, access: ClusterAccess, *, parallel: int) -> None:
         self.opened_at = time.monotonic()
+        self.accepted = False  # whether the server ever took these credentials
         self._configuration = _configuration(access, parallel=parallel)
         self._pool, self._prefix = _pool(self._configuration)
         self._lock = threading.Lock()
@@ -244,6 +247,7 @@ def _configuration(access: ClusterAccess, *, parallel: int) -> Configuration:
     from kubernetes import config
     from kubernetes.client import Configuration
     from kubernetes.config.config_exception import ConfigException
+    from yaml import YAMLError
 
     configuration = Configuration()
     try:
@@ -256,7 +260,7 @@ def _configuration(access: ClusterAccess, *, parallel: int) -> Configuration:
                 client_configuration=configuration,
                 persist_config=False,
             )
-    except (ConfigException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ConfigException, YAMLError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _unusable(access, error) from error
     configuration.connection_pool_maxsize = parallel
     return configuration

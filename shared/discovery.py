@@ -75,6 +75,7 @@ class Discovery:
     """The kinds of one API server; used by many threads."""
 
     fetch: Fetch
+    clock: Callable[[], float] = time.monotonic
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _pages: dict[str, Page] = field(default_factory=dict)
     _kinds: dict[tuple[str, str], Resource] = field(default_factory=dict)
@@ -98,7 +99,7 @@ class Discovery:
         if found := look():
             return found
         with self._lock:
-            if (found := look()) or time.monotonic() - self._refreshed_at < REFRESH_SECONDS:
+            if (found := look()) or self.clock() - self._refreshed_at < REFRESH_SECONDS:
                 return found
             self._refresh()
             return look()
@@ -107,7 +108,7 @@ class Discovery:
         pages = {path: self._page(path) for path in ("/api", "/apis")}
         self._pages = pages
         self._kinds = {(one.api_version, one.kind): one for one in _unique(pages.values())}
-        self._refreshed_at = time.monotonic()
+        self._refreshed_at = self.clock()
 
     def _page(self, path: str) -> Page:
         known = self._pages.get(path, Page())
