@@ -40,7 +40,7 @@ from towline.shared.scalars import (
     resolve_tagged,
     seen_by_json,
 )
-from towline.shared.yaml_lines import line_of
+from towline.shared.yaml_lines import Place, read_places
 
 Event = Any  # PyYAML's types do not say that libyaml's events have marks
 
@@ -71,9 +71,13 @@ class Document:
         repr=False, compare=False, default=b""
     )  # read again for lines, which only errors need
 
+    def places(self) -> Place:
+        """Where everything stands; reads the file once more."""
+        return read_places(self.source, index=self.index, line=self.line)
+
     def line_of(self, path: Sequence[str | int]) -> int:
         """The line of a place inside, `["spec", "containers", 0]`; that of the nearest known parent otherwise."""
-        return line_of(self.source, index=self.index, path=path, default=self.line)
+        return self.places().line_of(path)
 
 
 def load_documents(data: bytes, *, file: str, limits: Limits = DEFAULT) -> list[Document]:

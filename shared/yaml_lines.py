@@ -1,11 +1,13 @@
-"""On which line a place in a YAML file stands, found by reading the file once more: only errors ask.
+"""On which lines the places of a YAML document stand, found by reading the file once more: only errors ask.
 
-So nothing but the bytes is kept with a document, and the loader spends no time on what is rarely needed.
+So nothing but the bytes is kept with a document, and the loader spends no time on what is rarely needed. The bytes have
+passed the loader, whose limits bound the nesting here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
@@ -23,72 +25,71 @@ from towline.shared.scalars import Unreadable, key_of, resolve, resolve_tagged
 
 Event = Any  # PyYAML's types do not say that libyaml's events have marks
 Take = Callable[[], Event]
+Step = str | int
 
 
-def line_of(data: bytes, *, index: int, path: Sequence[str | int], default: int) -> int:
-    """The line (from 1) of a place in the document number `index`; the nearest known parent's otherwise.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A node and those below it; `line` counts from 1, and is the key's for what stands in a mapping."""
 
-    What was merged or aliased has the line of its alias.
-    """
-    line = default
+    line: int
+    children: Mapping[Step, Place] = field(default_factory=dict)
+
+    def line_of(self, path: Sequence[Step]) -> int:
+        """The line of a place below; that of the nearest known parent otherwise, as for what was merged or aliased."""
+        place = self
+        for step in path:
+            if step not in place.children:
+                break
+            place = place.children[step]
+        return place.line
+
+
+def read_places(data: bytes, *, index: int, line: int) -> Place:
+    """The places of the document number `index`; only its first `line` where YAML cannot read it, as some JSON."""
     take: Take = CParser(data).get_event
     try:
-        _skip_documents(take, index)
-        event = take()
-        for step in path:
-            found = _child(take, event, step)
-            if found is None:
-                break
-            at, event = found
-            line = at + 1
-    except (yaml.YAMLError, Unreadable):
-        pass  # JSON that YAML cannot read: the nearest parent found so far
-    return line
+        take()  # the stream's start
+        for _ in range(index):
+            while not isinstance(take(), DocumentEndEvent):
+                pass
+        take()  # the document's start
+        return _place(take, take(), line)
+    except yaml.YAMLError:
+        return Place(line)
 
 
-def _skip_documents(take: Take, number: int) -> None:
-    take()  # the stream's start
-    for _ in range(number):
-        while not isinstance(take(), DocumentEndEvent):
-            pass
-    take()  # the document's start
+def _place(take: Take, event: Event, line: int) -> Place:
+    if isinstance(event, MappingStartEvent):
+        return Place(line, _of_mapping(take))
+    if isinstance(event, SequenceStartEvent):
+        return Place(line, _of_sequence(take))
+    return Place(line)
 
 
-def _child(take: Take, parent: Event, step: str | int) -> tuple[int, Event] | None:
-    """The line (from 0) and the first event of one child; a child of a mapping begins at its key."""
-    position = 0
-    if isinstance(parent, SequenceStartEvent):
-        while not isinstance(event := take(), SequenceEndEvent):
-            if position == step:
-                return _line(event), event
-            _skip(take, event)
-            position += 1
-    if isinstance(parent, MappingStartEvent):
-        while not isinstance(key := take(), MappingEndEvent):
-            _skip(take, key)
-            event = take()
-            if isinstance(key, ScalarEvent) and _key_text(key) == step:
-                return _line(key), event
-            _skip(take, event)
-    return None
+def _of_mapping(take: Take) -> dict[Step, Place]:
+    children: dict[Step, Place] = {}
+    while not isinstance(key := take(), MappingEndEvent):
+        line = key.start_mark.line + 1
+        if isinstance(key, ScalarEvent):
+            children[_text(key)] = _place(take, take(), line)
+        else:
+            _place(take, key, line)
+            _place(take, take(), line)
+    return children
 
 
-def _line(event: Event) -> int:
-    return int(event.start_mark.line)
+def _of_sequence(take: Take) -> dict[Step, Place]:
+    children: dict[Step, Place] = {}
+    while not isinstance(event := take(), SequenceEndEvent):
+        children[len(children)] = _place(take, event, event.start_mark.line + 1)
+    return children
 
 
-def _key_text(key: Event) -> str:
-    if key.tag is not None:
-        return key_of(resolve_tagged(key.tag, key.value))
-    return key_of(resolve(key.value)) if key.implicit[0] else str(key.value)
-
-
-def _skip(take: Take, event: Event) -> None:
-    """Read past the node that begins with this event."""
-    depth = 0
-    while True:
-        depth += isinstance(event, MappingStartEvent | SequenceStartEvent)
-        depth -= isinstance(event, MappingEndEvent | SequenceEndEvent)
-        if depth == 0:
-            return
-        event = take()
+def _text(key: Event) -> str:
+    try:
+        if key.tag is not None:
+            return key_of(resolve_tagged(key.tag, key.value))
+        return key_of(resolve(key.value)) if key.implicit[0] else str(key.value)
+    except Unreadable:
+        return str(key.value)
