@@ -19,6 +19,7 @@
     │  └─ ForgeDown
     ├─ GitError               422
     │  ├─ RevisionMissing
+    │  ├─ MirrorDamaged       503    retry = True; the next fetch clones anew
     │  ├─ PathOutsideCheckout
     │  └─ FetchRefused
     ├─ RenderError            422    the file and line that cannot be rendered
@@ -193,6 +194,13 @@ class GitError(TowlineError):
 
 class RevisionMissing(GitError):
     """A revision or ref that the repository does not have (any more)."""
+
+
+class MirrorDamaged(GitError):
+    """A mirror whose objects cannot be read; the next fetch clones it anew."""
+
+    status = 503
+    retry = True
 
 
 class PathOutsideCheckout(GitError):

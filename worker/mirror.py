@@ -1,0 +1,299 @@
+"""A bare mirror of a repository: brought up to date by ref, and read without a checkout.
+
+In: refs and revisions that jobs need. Out: tips, trees and commits of the object database. With worker/git_remote.py,
+revision_tree.py and packs.py the one door to Git.
+State, all of it a cache, in `<root>/<name>-<digest of url>/`: `mirror.git` (our refs in it are `refs/mirror/<digest of
+the ref>`, since the server's own names may clash with each other on disk), `damaged` (a note: clone anew), `set-aside`
+(the last damaged mirror), and the files of worker/fetch_line.py and git_remote.py. Everything that changes the mirror
+happens under the lock of worker/fetch_line.py; reading needs none.
+Killed half-way: lock files and temporary packs are left, and removed by who has the lock next; a clone that was cut off
+is a mirror with fewer objects, which the next fetch completes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pygit2
+
+from towline.shared.config import Repository
+from towline.shared.errors import ForgeDown, GitError, MirrorDamaged, RevisionMissing, Unavailable
+from towline.shared.model import Revision, is_revision, short
+from towline.worker import deadline as deadlines
+from towline.worker.deadline import Deadline
+from towline.worker.fetch_line import FetchLine
+from towline.worker.git_errors import clean
+from towline.worker.git_remote import Advertised, GitRemote, Wish
+from towline.worker.names import checked_ref
+from towline.worker.packs import consolidate
+from towline.worker.revision_tree import RevisionTree, reading
+
+SHA256_DIGITS = 64
+MAX_COMMIT_BYTES = 1024 * 1024  # of a commit object; its message is shown, and a signature is in it
+MAX_PERSON = 100  # characters of an author's name
+MAX_SUBJECT = 200
+WHOLE_HISTORY = 2**31 - 1  # Git's own word for it (INFINITE_DEPTH)
+PEELED = "^{}"  # the line after an annotated tag's, with the commit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitInfo:
+    """What people are told of a commit; text without control characters, cut."""
+
+    revision: Revision
+    author: str
+    subject: str
+    committed_at: datetime
+    parents: tuple[Revision, ...]
+
+
+class Mirror:
+    """The mirror of one repository below `root`. Make it in the main thread: see worker/deadline.py."""
+
+    def __init__(self, root: Path, repository: Repository) -> None:
+        digest = hashlib.sha256(repository.url.encode()).hexdigest()[:12]
+        self._folder = root / f"{repository.name}-{digest}"
+        self._name = repository.name
+        self._path = self._folder / "mirror.git"
+        self._note = self._folder / "damaged"
+        self._line = FetchLine(self._folder)
+        self._remote = GitRemote(repository, self._folder)
+        self._open: tuple[int, pygit2.Repository] | None = None
+        deadlines.prepare()
+
+    def fetch(self, ref: str, *, deadline_seconds: float) -> Revision | None:
+        """Bring a ref up to date and return its tip's commit, tags peeled; None: the server does not have the ref.
+
+        Callers that wait at the same time, in any process of this host, share one fetch: one that started after the
+        call began. Raises ForgeDown, FetchRefused, Unavailable.
+        """
+        deadline = Deadline(deadline_seconds)
+        self._make_folder()
+        return self._line.tip(checked_ref(ref), lambda refs: self._bring(refs, deadline), deadline=deadline)
+
+    def refs(self, *, deadline_seconds: float) -> dict[str, Revision]:
+        """Every branch and tag of the server, tags peeled; no objects are fetched."""
+        deadline = Deadline(deadline_seconds)
+        self._make_folder()
+        with self._line.turn(deadline):
+            advertised = self._fetch(self._ready(), Wish(specs=()), deadline)
+        names = [ref for ref in advertised if ref.startswith(("refs/heads/", "refs/tags/"))]
+        return {ref: _peeled(advertised, ref) for ref in names if not ref.endswith(PEELED) and _is_ref(ref)}
+
+    def ensure(self, revision: Revision, *, ref: str | None, deadline_seconds: float) -> None:
+        """Make sure that a commit is here: by its ref, then by id, then by the ref's whole history.
+
+        Raises RevisionMissing when the server does not give it. A forge may give a commit of a fork by id, so a
+        revision from outside needs to be looked for in its branch first (`contains`).
+        """
+        self._check_id(revision)
+        if self._has(revision):
+            return
+        deadline = Deadline(deadline_seconds)
+        if ref is not None:
+            self.fetch(ref, deadline_seconds=deadline.remaining())
+        if not self._has(revision):
+            self._make_folder()
+            with self._line.turn(deadline):
+                self._ensure_alone(revision, ref, deadline)
+
+    def tree(self, revision: Revision) -> RevisionTree:
+        """The files of a revision that is here; raises RevisionMissing when it is not."""
+        commit = self._commit(revision)
+        return RevisionTree(self._git(), commit.tree_id, self._report)
+
+    def commit(self, revision: Revision) -> CommitInfo:
+        """What people are told of a revision that is here."""
+        commit = self._commit(revision)
+        return CommitInfo(
+            revision=revision,
+            author=clean(commit.author.raw_name.decode("utf-8", "replace"))[:MAX_PERSON],
+            subject=clean(commit.raw_message.decode("utf-8", "replace").partition("\n")[0])[:MAX_SUBJECT],
+            committed_at=datetime.fromtimestamp(max(0, min(commit.commit_time, 2**32)), UTC),
+            parents=tuple(Revision(str(parent)) for parent in commit.parent_ids),
+        )
+
+    def contains(self, tip: Revision, revision: Revision) -> bool | None:
+        """Whether `revision` is `tip` or before it; None when what is here of the history cannot say."""
+        if not (self._has(tip) and self._has(revision)):
+            return None
+        git = self._git()
+        with reading("the history", self._report):
+            if tip == revision or git.descendant_of(pygit2.Oid(hex=tip), pygit2.Oid(hex=revision)):
+                return True
+            return None if git.is_shallow else False
+
+    def _bring(self, refs: frozenset[str], deadline: Deadline) -> Mapping[str, Revision]:
+        """Fetch these refs under the lock; a mirror that turns out to be damaged is cloned anew, once."""
+        try:
+            return self._brought(refs, deadline)
+        except MirrorDamaged:
+            pass  # noted, so it is set aside now
+        try:
+            return self._brought(refs, deadline)
+        except MirrorDamaged as damage:
+            raise ForgeDown(
+                f"what the Git server of {self._name} sends cannot be read: {damage.message}",
+                hint="it is tried again by itself; `git clone` and `git fsck` say more",
+            ) from damage
+
+    def _brought(self, refs: frozenset[str], deadline: Deadline) -> Mapping[str, Revision]:
+        git = self._ready()
+        known = [ref for ref in refs if git.references.get(_local(ref)) is not None]
+        # One round trip where the history continues; only the tip of what is seen for the first time.
+        depth = 0 if len(known) == len(refs) else 1
+        specs = [f"+{ref}:{_local(ref)}" for ref in sorted(refs)]
+        advertised = self._fetch(git, Wish(specs=specs, depth=depth, is_first=not known), deadline)
+        for ref in known:
+            if ref not in advertised:
+                git.references.delete(_local(ref))
+        tips = {ref: self._tip(git, ref, advertised) for ref in refs if ref in advertised}
+        with reading("a pack", self._report):
+            consolidate(git)
+        return tips
+
+    def _fetch(self, git: pygit2.Repository, wish: Wish, deadline: Deadline) -> Advertised:
+        if wish.depth and not self._remote.can_be_shallow:
+            wish = Wish(specs=wish.specs, is_first=wish.is_first)
+        try:
+            return self._remote.fetch(git, wish, deadline=deadline)
+        except MirrorDamaged as damage:
+            self._report(damage.message)
+            raise
+
+    def _tip(self, git: pygit2.Repository, ref: str, advertised: Advertised) -> Revision:
+        """The commit that an advertised ref leads to, after a look whether it can be read."""
+        with reading(ref, self._report):
+            object = git[pygit2.Oid(hex=advertised[ref])]
+            if object.type_str in ("tree", "blob"):
+                raise GitError(
+                    f"{ref} of {self._name} does not lead to a commit", hint="deploy from a branch"
+                )
+            commit = object.peel(pygit2.Commit)
+            git[commit.tree_id]
+            return Revision(str(commit.id))
+
+    def _ensure_alone(self, revision: Revision, ref: str | None, deadline: Deadline) -> None:
+        git = self._ready()
+        missing = RevisionMissing(
+            f"{self._name} does not have {short(revision)} (any more)",
+            hint="it was never pushed, or its branch was deleted or force-pushed and the server gives no ids",
+        )
+        try:
+            self._fetch(git, Wish(specs=[f"+{revision}:{_local(revision)}"], depth=1), deadline)
+            git.references.delete(_local(revision))  # objects stay, nothing collects them
+        except RevisionMissing as refused:
+            if ref is None or not git.is_shallow:
+                raise missing from refused
+            self._fetch(git, Wish(specs=[f"+{ref}:{_local(ref)}"], depth=WHOLE_HISTORY), deadline)
+        if not self._has(revision):
+            raise missing
+
+    def _has(self, revision: Revision) -> bool:
+        try:
+            self._commit(revision)
+        except RevisionMissing:
+            return False
+        return True
+
+    def _commit(self, revision: Revision) -> pygit2.Commit:
+        self._check_id(revision)
+        id = pygit2.Oid(hex=revision)
+        missing = RevisionMissing(f"{self._name} has no commit {short(revision)} in its mirror")
+        if not self._path.is_dir():
+            raise missing
+        with reading(short(revision), self._report):
+            git = self._git()
+            if id not in git:
+                raise missing
+            kind, size_bytes = git.odb.read_header(id)[:2]
+            if kind != pygit2.enums.ObjectType.COMMIT or size_bytes > MAX_COMMIT_BYTES:
+                raise missing
+            return git[id].peel(pygit2.Commit)
+
+    def _check_id(self, revision: Revision) -> None:
+        if not is_revision(revision):
+            raise RevisionMissing(
+                f"{clean(revision)[:80]!r} is not a commit id", hint="40 hexadecimal digits"
+            )
+        if len(revision) == SHA256_DIGITS:
+            raise RevisionMissing(
+                f"{short(revision)} is a SHA-256 id, which libgit2 cannot read",
+                hint="convert the repository to SHA-1 ids",
+            )
+
+    def _make_folder(self) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def _ready(self) -> pygit2.Repository:
+        """The repository to fetch into, made or made anew if need be; the lock is held."""
+        if self._note.exists():
+            self._set_aside()
+        try:
+            self._tidy()
+            if self._path.is_dir():
+                return self._git()
+        except MirrorDamaged:
+            self._set_aside()
+        return self._made()
+
+    def _made(self) -> pygit2.Repository:
+        try:
+            git = pygit2.init_repository(self._path, bare=True)
+            # To other ports of the same host, and from http to https, redirects are followed all the same.
+            git.config["http.followRedirects"] = "false"
+        except (pygit2.GitError, OSError) as error:
+            raise Unavailable(
+                f"the mirror of {self._name} cannot be made: {clean(str(error))}",
+                hint="check room and rights of data_dir",
+            ) from error
+        return self._git()
+
+    def _git(self) -> pygit2.Repository:
+        """The repository, opened once, and again when another process cloned it anew."""
+        with reading("it", self._report):
+            inode = self._path.stat().st_ino
+            if self._open is None or self._open[0] != inode:
+                self._open = (inode, pygit2.Repository(self._path))
+            return self._open[1]
+
+    def _tidy(self) -> None:
+        """Remove what a killed fetch leaves; nobody else writes while we hold the lock."""
+        for pattern in ("*.lock", "refs/mirror/*.lock", "objects/pack/pack_git2_*", "objects/pack/tmp_*"):
+            for path in self._path.glob(pattern):
+                path.unlink(missing_ok=True)
+
+    def _set_aside(self) -> None:
+        """Keep one damaged mirror for whoever wants to know why."""
+        aside = self._folder / "set-aside"
+        shutil.rmtree(aside, ignore_errors=True)
+        if self._path.exists():
+            self._path.rename(aside)
+        self._note.unlink(missing_ok=True)
+        self._open = None
+
+    def _report(self, reason: str) -> None:
+        """Note that the mirror is damaged; the next fetch clones it anew."""
+        self._make_folder()
+        self._note.write_text(f"{reason}\n")
+
+
+def _local(ref: str) -> str:
+    return f"refs/mirror/{hashlib.sha256(ref.encode()).hexdigest()[:40]}"
+
+
+def _peeled(advertised: Advertised, ref: str) -> Revision:
+    return Revision(advertised.get(f"{ref}{PEELED}", advertised[ref]))
+
+
+def _is_ref(ref: str) -> bool:
+    try:
+        checked_ref(ref)
+    except GitError:
+        return False
+    return True

@@ -1,0 +1,127 @@
+"""The files of one revision, read from the object database; nothing is ever written to disk.
+
+In: a bare repository and a commit. Out: the entries and bytes of `worker.tree.Tree`. State: folders read so far, in
+memory. An object that cannot be read means that the mirror is damaged: that is reported, so that the next fetch clones
+it anew, and raised as MirrorDamaged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pygit2
+
+from towline.shared.errors import GitError, MirrorDamaged
+from towline.worker.git_errors import clean
+from towline.worker.names import checked_path, is_usable_name
+from towline.worker.tree import Entry, EntryKind
+
+MAX_TREE_BYTES = 16 * 1024 * 1024  # one folder; 400,000 names
+TYPE_BITS = 0o170000
+
+KINDS = {
+    0o100000: EntryKind.FILE,
+    0o040000: EntryKind.FOLDER,
+    0o120000: EntryKind.SYMLINK,
+    0o160000: EntryKind.SUBMODULE,
+}
+WITHOUT_SIZE = (EntryKind.FOLDER, EntryKind.SUBMODULE)
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """What one folder holds: entries by name, and a name that may not be used, if there is one."""
+
+    entries: Mapping[str, Entry]
+    unusable: str | None = None
+
+
+EMPTY = Folder({})
+
+
+class RevisionTree:
+    """Implements `worker.tree.Tree`; `report` is told what is wrong when an object cannot be read."""
+
+    def __init__(self, git: pygit2.Repository, root: pygit2.Oid, report: Report) -> None:
+        self._git = git
+        self._odb = git.odb
+        self._root = root
+        self._report = report
+        self._folders: dict[str, Folder] = {}
+
+    def entry(self, path: str) -> Entry | None:
+        """What stands at this path, or None; raises PathOutsideCheckout for what is not a path of a tree."""
+        if not path:
+            return Entry(path="", kind=EntryKind.FOLDER, id=str(self._root))
+        folder, _, name = checked_path(path).rpartition("/")
+        return self._folder(folder).entries.get(name)
+
+    def children(self, path: str) -> tuple[Entry, ...]:
+        """The entries of a folder, by name; raises GitError when one of them has a name that may not be used."""
+        folder = self._folder(checked_path(path))
+        if folder.unusable is not None:
+            raise GitError(
+                f"{path or 'the root of the repository'} holds an entry with the name {folder.unusable}",
+                hint="names are UTF-8 without control characters, and never . or .. or .git",
+            )
+        return tuple(folder.entries.values())
+
+    def read(self, entry: Entry, *, limit_bytes: int) -> bytes:
+        """The bytes of a file, or the target of a symlink."""
+        if entry.kind in WITHOUT_SIZE:
+            raise GitError(f"{entry.path} is a {entry.kind}, not a file")
+        with reading(entry.path, self._report):
+            id = pygit2.Oid(hex=entry.id)
+            size_bytes = self._odb.read_header(id)[1]
+            if size_bytes > limit_bytes:
+                raise GitError(
+                    f"{entry.path} has {size_bytes:,} bytes, more than the limit of {limit_bytes:,}",
+                    hint="keep large files out of what is deployed",
+                )
+            return self._git[id].data
+
+    def _folder(self, path: str) -> Folder:
+        if path not in self._folders:
+            entry = self.entry(path)
+            is_folder = entry is not None and entry.kind is EntryKind.FOLDER
+            self._folders[path] = self._listed(entry) if entry is not None and is_folder else EMPTY
+        return self._folders[path]
+
+    def _listed(self, folder: Entry) -> Folder:
+        prefix = f"{folder.path}/" if folder.path else ""
+        entries: dict[str, Entry] = {}
+        unusable = None
+        with reading(folder.path or "the root", self._report):
+            id = pygit2.Oid(hex=folder.id)
+            if self._odb.read_header(id)[1] > MAX_TREE_BYTES:
+                raise GitError(f"{folder.path} holds more than {MAX_TREE_BYTES:,} bytes of names")
+            for item in self._git[id].peel(pygit2.Tree):
+                name, kind = _name(item), KINDS.get(item.filemode & TYPE_BITS)
+                if kind is None or not is_usable_name(name):
+                    unusable = repr(name)
+                    continue
+                size_bytes = 0 if kind in WITHOUT_SIZE else self._odb.read_header(item.id)[1]
+                entries[name] = Entry(path=prefix + name, kind=kind, id=str(item.id), size_bytes=size_bytes)
+        return Folder(dict(sorted(entries.items())), unusable)
+
+
+def _name(item: pygit2.Object) -> str:
+    return (item.raw_name or b"").decode("utf-8", "surrogateescape")
+
+
+@contextmanager
+def reading(what: str, report: Report) -> Iterator[None]:
+    """Turn a failure to read an object into MirrorDamaged, and report it."""
+    try:
+        yield
+    except (pygit2.GitError, KeyError, ValueError, OSError) as error:
+        text = clean(str(error))
+        report(text)
+        raise MirrorDamaged(
+            f"{what} cannot be read from the mirror: {text}",
+            hint="the mirror is cloned anew with the next fetch",
+        ) from error
