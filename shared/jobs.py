@@ -131,7 +131,7 @@ def conclude_call(release: str, *, revision: str) -> Call:
     return Call(
         job=JobName.CONCLUDE,
         arguments=ConcludeArguments(release=release, revision=revision),
-        queue=QueueName.URGENT,
+        queue=QueueName.BACKGROUND,
         label=f"conclude_{environment}_{service}_{short(revision)}",
         description=f"conclude {release} at {short(revision)}",
     )

@@ -10,7 +10,8 @@ Redis keys, without an end: they start at 0 again after a wiped Redis, which Pro
                                     histogram: `<labels as a JSON list>|<le>` -> observations in that bucket alone
                                     (the first bucket they fit), and `<labels>|sum` -> sum of the observed values
 
-A process that is killed loses what it has not flushed (FLUSH_SECONDS at most when `flush` is called as often).
+A process that is killed loses what it has not flushed; what Redis added without being able to say so is added twice.
+Whoever counts calls `flush` when a job or an answer is done.
 """
 
 from __future__ import annotations
@@ -121,9 +122,9 @@ class Metrics:
             self._add(histogram.name, f"{field}|{_bucket(histogram, seconds)}", 1)
             self._add(histogram.name, f"{field}|sum", seconds)
 
-    def observe_request(self, verb: str, code: int, seconds: float) -> None:
+    def observe_request(self, verb: str, code: str, seconds: float) -> None:
         """One request to a Kubernetes API server: what `shared/cluster.py` calls after each."""
-        self.observe(KUBERNETES_SECONDS, seconds, verb=verb, code=str(code))
+        self.observe(KUBERNETES_SECONDS, seconds, verb=verb, code=code)
 
     def _add(self, name: str, field: str, amount: float) -> None:
         self._sums[name, field] = self._sums.get((name, field), 0.0) + amount
@@ -143,6 +144,11 @@ class Metrics:
             with self._lock:
                 for (name, field), amount in sums.items():
                     self._add(name, field, amount)
+
+    def pending(self) -> dict[tuple[str, str], float]:
+        """What is not flushed yet: metric and field in Redis -> what will be added."""
+        with self._lock:
+            return dict(self._sums)
 
     def families(self) -> Iterator[Metric]:
         """What all processes have counted, for prometheus_client's text format; raises RedisDown."""

@@ -77,8 +77,13 @@ class Records:
         return release_of(found) if found is not None else None
 
     def list(self, namespace: str = "") -> builtins.list[Release]:
-        """All Releases of a namespace, or of the cluster."""
-        return [release_of(found) for found in self._cluster.list(RELEASE, namespace)]
+        """All Releases of a namespace, or of the cluster; none where the CRD is not installed yet."""
+        try:
+            return [release_of(found) for found in self._cluster.list(RELEASE, namespace)]
+        except ClusterError as error:
+            if error.code != 404:
+                raise
+            return []
 
     def claim(
         self,

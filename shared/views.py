@@ -5,6 +5,7 @@ Redis keys:
     towline:views                          hash   `environment/service` -> ReleaseView as JSON
     towline:syncing                        zset   `environment/service` -> time at which its sync started
     towline:changes                        string  grows with each change of a view or a delivery: open pages look at it
+    towline:verifying                      hash   `environment/service` -> revision that waits to become healthy
     towline:revision:<repository>:<id>     hash   `environment/service` -> Touched as JSON: the releases a revision changes
     towline:handled:<repository>:<ref>     hash   `environment/service` -> inputs digest last enqueued; `` -> the tip
 """
@@ -17,10 +18,11 @@ from collections.abc import Iterable, Mapping
 from pydantic import BaseModel, ConfigDict
 
 from towline.shared.broker import Broker, Pipe
-from towline.shared.model import ReleaseName
+from towline.shared.model import Phase, ReleaseName
 
 VIEWS = "towline:views"
 SYNCING = "towline:syncing"
+VERIFYING = "towline:verifying"
 CHANGES = "towline:changes"
 REVISION_TTL_SECONDS = 30 * 24 * 3600
 TIP = ""  # the field of `handled` that holds the revision itself
@@ -74,6 +76,10 @@ class Views:
         """Show this state of a release."""
         with self._broker.guard(), self._redis.pipeline(transaction=False) as pipe:
             pipe.hset(VIEWS, str(view.name), view.model_dump_json(exclude={"syncing"}))
+            if view.status.get("phase") == Phase.VERIFYING:
+                pipe.hset(VERIFYING, str(view.name), str(view.status.get("revision", "")))
+            else:
+                pipe.hdel(VERIFYING, str(view.name))
             pipe.incr(CHANGES)
             pipe.execute()
 
@@ -81,6 +87,7 @@ class Views:
         """A release is gone."""
         with self._broker.guard(), self._redis.pipeline(transaction=False) as pipe:
             pipe.hdel(VIEWS, str(name))
+            pipe.hdel(VERIFYING, str(name))
             pipe.incr(CHANGES)
             pipe.execute()
 
@@ -106,6 +113,12 @@ class Views:
             and (service is None or view.service == service)
             and (phase is None or view.phase.lower() == phase.lower())
         ]
+
+    def verifying(self) -> dict[str, str]:
+        """The releases that wait to become healthy, and the revision each was applied at."""
+        with self._broker.guard():
+            raw = self._redis.hgetall(VERIFYING)
+        return {name.decode(): revision.decode() for name, revision in raw.items()}
 
     def started(self, name: ReleaseName) -> None:
         """A sync of this release runs."""

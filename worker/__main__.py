@@ -6,9 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from towline.shared.config import load_config
-
 from towline.shared import logs
+from towline.shared.config import load_config
 from towline.shared.supervise import Supervisor
 from towline.worker.start import clock_program, preload, worker_programs
 

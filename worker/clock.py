@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from towline.shared.errors import TowlineError
-from towline.shared.jobs import JobName, QueueName, refs_call
+from towline.shared.jobs import JobName, QueueName, conclude_call, refs_call
 from towline.shared.queue import DUE, OUTBOX, Parked
 from towline.worker.runner import give_up_on
 from towline.worker.tools import Tools
@@ -30,6 +30,7 @@ from towline.worker.tools import Tools
 TURN_SECONDS = 0.5
 LEASE_SECONDS = 10
 SWEEP_SECONDS = 5.0
+JUDGE_SECONDS = 2.0
 RUNS = 3  # times a job is run again because its worker died; then it is recorded as failed
 TOKEN = "towline:clock"
 LOOKED = "towline:looked"
@@ -48,6 +49,7 @@ class Clock:
     token: str = field(default_factory=lambda: secrets.token_hex(8))
     swept_at: float = 0.0
     missing: frozenset[str] = frozenset()
+    judged_at: dict[str, float] = field(default_factory=dict)
 
     def turn(self, now: float) -> None:
         """One turn, when this clock is the active one."""
@@ -58,6 +60,7 @@ class Clock:
             self.swept_at = now
             self.sweep(now)
             self.tools.views.forget_syncing(before=now - FORGOTTEN_SECONDS)
+        self.judge(now)
         self.look(now)
 
     def _active(self) -> bool:
@@ -127,6 +130,15 @@ class Clock:
             self.tools.ledger.ended(repository, delivery, parked.first_id, ok=False, text=reason)
         give_up_on(self.tools, call.arguments, reason)
         self.tools.queue.ended(identifier)
+
+    def judge(self, now: float) -> None:
+        """Have each release that waits to become healthy judged again."""
+        verifying = self.tools.views.verifying()
+        self.judged_at = {name: at for name, at in self.judged_at.items() if name in verifying}
+        due = [name for name in verifying if now - self.judged_at.get(name, 0.0) >= JUDGE_SECONDS]
+        if due:
+            self.judged_at.update(dict.fromkeys(due, now))
+            self.tools.queue.enqueue([conclude_call(name, revision=verifying[name]) for name in due])
 
     def look(self, now: float) -> None:
         """Have each repository's refs looked at when its interval is over; all at once when Redis was wiped."""

@@ -8,23 +8,20 @@ Killed before the transaction, the job runs again; after it, running again finds
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import structlog
-from towline.shared.config import Environment, Repository
-from towline.worker.inputs import inputs_of
-from towline.worker.services import Service, services_of, team_config_of
 
-from towline.shared.errors import Problem, TowlineError, UnsafePrune
+from towline.shared.config import Environment, Repository
+from towline.shared.errors import Problem, UnsafePrune
 from towline.shared.jobs import PushArguments, QueueName, sync_call
-from towline.shared.model import ReleaseName, Revision, Trigger, short
+from towline.shared.model import Revision, Trigger, short
 from towline.shared.views import TIP
 from towline.shared.wanted import Wanted
+from towline.worker.repository import inputs_in, services_in
 from towline.worker.stages import Stages
 from towline.worker.tools import Tools
-from towline.worker.tree import Tree
 
 FETCH_SECONDS = 60.0
 
@@ -67,12 +64,11 @@ def changes_of(tools: Tools, repository: Repository, arguments: PushArguments, t
     """Compare the inputs of every release of the ref with those last handled."""
     tree = tools.mirror(repository).tree(tip)
     environments = tools.config.environments_for(repository, arguments.ref)
-    team = team_config_of(tree)
-    digests: dict[str, str] = {}
-    for environment in environments:
-        services = services_of(tree, team=team, patterns=repository.services, environment=environment.name)
-        for name, service in services.items():
-            digests[f"{environment.name}/{name}"] = _digest(tree, service, environment.name)
+    digests = {
+        f"{environment.name}/{name}": inputs_in(tools, tree, service, environment).digest
+        for environment in environments
+        for name, service in services_in(tree, repository, environment).items()
+    }
     if arguments.release is not None:
         return Changes(digests={}, changed=(arguments.release,), removed=())
     known = tools.views.handled(repository.name, arguments.ref)
@@ -80,18 +76,6 @@ def changes_of(tools: Tools, repository: Repository, arguments: PushArguments, t
     changed = tuple(name for name, digest in digests.items() if before.get(name) != digest)
     removed = tuple(name for name in before if name != TIP and name not in digests)
     return Changes(digests=digests, changed=changed, removed=removed)
-
-
-def _digest(tree: Tree, service: Service, environment: str) -> str:
-    """The digest of a service's inputs; one that cannot be read is synced once a change, to say so."""
-    try:
-        if service.problem is not None:
-            raise service.problem
-        return inputs_of(tree, service, environment=environment).digest
-    except TowlineError as error:
-        folder = tree.entry(service.path)
-        seed = f"{folder.id if folder else ''} {service.entry_digest} {error}"
-        return f"broken-{hashlib.sha256(seed.encode()).hexdigest()}"
 
 
 def _recorded(
@@ -103,7 +87,9 @@ def _recorded(
         for release in tools.records(environment).list(environment.namespace):
             status = release.status
             if status.repository == repository.name and status.environment == environment.name:
-                recorded[str(release.name)] = status.inputs_digest if status.ref == ref else ""
+                recorded[f"{environment.name}/{release.name}"] = (
+                    status.inputs_digest if status.ref == ref else ""
+                )
     return recorded
 
 
@@ -170,10 +156,3 @@ def _vanished(changes: Changes, *, allowed: bool) -> UnsafePrune | None:
             Problem(message="is not in the revision any more", object=name) for name in changes.removed
         ],
     )
-
-
-def environment_of(tools: Tools, wanted: Wanted) -> Environment | None:
-    """The environment of a wish as the configuration has it now; None when its ref maps there no more."""
-    repository = tools.config.repository(wanted.repository)
-    name = ReleaseName.parse(wanted.release).environment
-    return next((e for e in tools.config.environments_for(repository, wanted.ref) if e.name == name), None)

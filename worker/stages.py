@@ -14,6 +14,7 @@ class Stages:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        self.started_at = time.time()
         self.seconds: dict[str, float] = {}
 
     @contextmanager

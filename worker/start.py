@@ -7,19 +7,18 @@ import secrets
 import socket
 from functools import partial
 
-from towline.shared.config import Config
-from towline.shared.secret_key import secret_key
-from towline.worker.render.programs import Programs
-
 from towline.shared import logs
 from towline.shared.broker import Broker
+from towline.shared.config import Config
 from towline.shared.jobs import QueueName
 from towline.shared.ledger import Ledger
 from towline.shared.metrics import Metrics
 from towline.shared.queue import Queue
+from towline.shared.secret_key import secret_key
 from towline.shared.supervise import Program
 from towline.shared.views import Views
 from towline.worker.clock import run_clock
+from towline.worker.render.programs import Programs
 from towline.worker.runner import work
 from towline.worker.tools import Tools
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from towline.shared.broker import Broker
 from towline.shared.cluster import Cluster, connect
 from towline.shared.config import Config, Environment, Repository
-from towline.shared.records import Records
-from towline.worker.mirror import Mirror
-from towline.worker.render.programs import Programs
-
-from towline.shared.broker import Broker
 from towline.shared.ledger import Ledger
 from towline.shared.metrics import Metrics
 from towline.shared.queue import Queue
+from towline.shared.records import Records
 from towline.shared.views import Views
+from towline.worker.mirror import Mirror
+from towline.worker.render.programs import Programs
 
 
 @dataclass(slots=True, kw_only=True)
@@ -31,6 +30,7 @@ class Tools:
     _mirrors: dict[str, Mirror] = field(default_factory=dict)
     _clusters: dict[str, Cluster] = field(default_factory=dict)
     _records: dict[str, Records] = field(default_factory=dict)
+    prepared: set[str] = field(default_factory=set)  # cluster/namespace that can take Releases
 
     def mirror(self, repository: Repository) -> Mirror:
         """The mirror of a repository."""
@@ -53,5 +53,5 @@ class Tools:
         """The Releases of an environment's cluster."""
         name = environment.cluster
         if name not in self._records:
-            self._records[name] = Records(self.cluster(environment))
+            self._records[name] = Records(self.cluster(environment), history=self.config.sync.history)
         return self._records[name]

@@ -1,0 +1,73 @@
+"""The right to write one release: taken before the first write, checked before each phase that writes.
+
+In: a state and a plan. Out: the claimed Release, and a Guard that raises Conflict when the claim is lost.
+State: the claim annotation of the Release (shared/records.py). Killed half-way: the claim stays without its status,
+and the next attempt sees that.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from towline.shared.config import Environment
+from towline.shared.errors import Conflict
+from towline.shared.records import Owner, Records
+from towline.shared.release import Release
+from towline.shared.wanted import Lease
+from towline.worker.plan import Plan
+from towline.worker.state import State
+from towline.worker.tools import Tools
+
+FRESH_SECONDS = 2.0  # a claim confirmed so short ago cannot have been lost: a lease lives 15 s
+
+
+def make_room(tools: Tools, environment: Environment) -> None:
+    """Before the first install of a release: the Release kind and the environment's namespace are there."""
+    place = f"{environment.cluster}/{environment.namespace}"
+    if place in tools.prepared:
+        return
+    records = tools.records(environment)
+    records.ensure_crd()
+    if environment.create_namespace:
+        records.ensure_namespace(environment.namespace, environment=environment.name)
+    tools.prepared.add(place)
+
+
+def claim(state: State, plan: Plan, *, token: str) -> Release:
+    """Take the release for this attempt. Raises Conflict when another one has it, or it is another repository's."""
+    owner = Owner(name=state.name, namespace=state.environment.namespace, repository=state.repository.name)
+    return state.records.claim(
+        owner,
+        state.release,
+        token=token,
+        group_kinds=plan.group_kinds,
+        namespaces=plan.additional_namespaces,
+    )
+
+
+@dataclass(slots=True)
+class Guard:
+    """Raises Conflict when called after the claim was lost: the worker was away, and somebody else went on.
+
+    The lease alone cannot tell after Redis was wiped, and the claim costs a request; so the claim is asked for again
+    only when time has passed since it was last known to hold.
+    """
+
+    records: Records
+    release: Release
+    lease: Lease
+    _confirmed_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._confirmed_at = time.monotonic()
+
+    def __call__(self) -> None:
+        """Check, cheaply when the last check was a moment ago."""
+        if time.monotonic() - self._confirmed_at < FRESH_SECONDS:
+            return
+        if not self.records.still_claimed(self.release):
+            raise Conflict(
+                f"release {self.release.namespace}/{self.release.name} was taken over by another worker"
+            )
+        self._confirmed_at = time.monotonic()

@@ -1,0 +1,129 @@
+"""Job: judge a release that was applied, and record it when that is final.
+
+In: a release and the revision it was applied at. Out: the status says healthy (then this is the stable revision) or
+failed, or nothing while it is still under way. Killed at any line, the next job judges anew.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from towline.shared.errors import UnknownKind
+from towline.shared.jobs import ConcludeArguments
+from towline.shared.model import Health, Phase, ReleaseName, Trigger, short
+from towline.shared.release import AppliedObject, Release, ReleaseStatus
+from towline.shared.views import ReleaseView
+from towline.shared.wanted import Lease, Wanted
+from towline.worker.health.kinds import RULES
+from towline.worker.health.verdict import Verdict, judge, worst
+from towline.worker.outcome import show
+from towline.worker.parallel import in_parallel
+from towline.worker.state import environment_of
+from towline.worker.target import Target, target_of
+from towline.worker.tools import Tools
+
+TIMEOUT = timedelta(minutes=5)
+
+log = structlog.get_logger(__name__)
+
+
+def conclude(tools: Tools, arguments: ConcludeArguments) -> str:
+    """Judge the release now; a sync of it that runs meanwhile goes before."""
+    name = ReleaseName.parse(arguments.release)
+    view = tools.views.get(name)
+    if view is None:
+        return "is gone"
+    lease = Lease(tools.broker, arguments.release)
+    with tools.broker.guard():
+        if not lease.acquire():
+            return "a sync of it runs"
+    try:
+        return _judged(tools, name, view, arguments.revision)
+    finally:
+        with tools.broker.guard():
+            lease.drop()
+
+
+def _judged(tools: Tools, name: ReleaseName, view: ReleaseView, revision: str) -> str:
+    wanted = _as_wanted(name, view, revision)
+    repository = tools.config.repository(wanted.repository)
+    environment = environment_of(tools, repository, wanted)
+    records = tools.records(environment)
+    release = records.read(name, environment.namespace)
+    if release is None:
+        tools.views.remove(name)
+        return "is gone"
+    if release.status.phase is not Phase.VERIFYING or release.status.revision != revision:
+        show(tools, name, wanted, release)
+        return f"is {release.status.phase} at {short(release.status.revision)} by now"
+    verdict = verdict_of(target_of(tools.cluster(environment), environment, name.service), release)
+    status = concluded(release.status, verdict, now=datetime.now(UTC))
+    if status is None:
+        return verdict.reason
+    release = records.write_status(release, status)
+    show(tools, name, wanted, release)
+    log.info(
+        "release.concluded",
+        release=str(name),
+        revision=revision,
+        health=verdict.health,
+        reason=verdict.reason,
+    )
+    return f"{verdict.health}: {verdict.reason}"
+
+
+def verdict_of(target: Target, release: Release) -> Verdict:
+    """The health of the release now; only objects are read whose kind has a health of its own."""
+    judged = [one for one in release.status.objects if (one.group, one.kind) in RULES or _is_custom(one)]
+
+    def verdict(one: AppliedObject) -> tuple[str, Verdict]:
+        key = one.key
+        try:
+            resource = target.deployer.preferred(key.group, key.kind)
+        except UnknownKind as error:
+            return str(key), Verdict(health=Health.FAILED, reason=error.message)
+        live = target.deployer.get(resource, key.name, key.namespace)
+        if live is None:
+            return str(key), Verdict(health=Health.UNKNOWN, reason="is not there")
+        return str(key), judge(live)
+
+    return worst(in_parallel(verdict, judged))
+
+
+def _is_custom(one: AppliedObject) -> bool:
+    """Kinds of CustomResourceDefinitions have a domain for a group; they may say how they are."""
+    return "." in one.group and not one.group.endswith(".k8s.io")
+
+
+def concluded(status: ReleaseStatus, verdict: Verdict, *, now: datetime) -> ReleaseStatus | None:
+    """The status when the verdict is final, None while it is not."""
+    if verdict.health in (Health.HEALTHY, Health.SUSPENDED):
+        return status.model_copy(
+            update={
+                "phase": Phase.HEALTHY,
+                "health": verdict.health,
+                "stable_revision": status.revision,
+                "message": verdict.reason,
+            }
+        )
+    late = status.synced_at is not None and now - status.synced_at > TIMEOUT
+    if verdict.health is Health.FAILED or late:
+        prefix = f"not healthy after {TIMEOUT.seconds // 60} minutes: " if late else ""
+        health = Health.FAILED if verdict.health is Health.PROGRESSING else verdict.health
+        message = prefix + verdict.reason
+        return status.model_copy(update={"phase": Phase.FAILED, "health": health, "message": message})
+    return None
+
+
+def _as_wanted(name: ReleaseName, view: ReleaseView, revision: str) -> Wanted:
+    return Wanted(
+        release=str(name),
+        repository=str(view.status.get("repository", "")),
+        ref=str(view.status.get("ref", "")),
+        revision=revision,
+        sequence=0,
+        trigger=Trigger.CLOCK,
+        received_at=view.updated_at,
+    )

@@ -1,0 +1,130 @@
+"""How one attempt ended, and telling it to whoever asks later: views, metrics, log, the line of the job.
+
+In: an Outcome. Out: nothing but words; the record in the cluster was written before (worker/record.py). Killed in
+between, the views are put right by the next sync.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import structlog
+
+from towline.shared.errors import TowlineError
+from towline.shared.metrics import OBJECTS, PUSH_TO_APPLIED, SYNCS
+from towline.shared.model import Phase, ReleaseName, Result, short
+from towline.shared.release import Release
+from towline.shared.views import ReleaseView
+from towline.shared.wanted import Wanted
+from towline.worker.stages import Stages
+from towline.worker.tools import Tools
+
+STATES = {
+    Result.SYNCED: "synced",
+    Result.REMOVED: "removed",
+    Result.SUPERSEDED: "superseded",
+    Result.REFUSED: "refused",
+}
+GOOD = (Result.SYNCED, Result.REMOVED, Result.SUPERSEDED)
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """Objects by what happened to them, and what is worth a note."""
+
+    created: int = 0
+    changed: int = 0
+    left: int = 0
+    pruned: int = 0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How an attempt ended; `release` is the newest known one, None when there is none."""
+
+    result: Result
+    text: str
+    release: Release | None = None
+    counts: Counts = field(default_factory=Counts)
+    is_change: bool = True  # False: nothing was to be done
+
+
+def stayed(text: str, release: Release | None) -> Outcome:
+    """Nothing was to be done."""
+    return Outcome(result=Result.SYNCED, text=text, release=release, is_change=False)
+
+
+def superseded(release: Release | None) -> Outcome:
+    """Something newer is wanted, and nothing of this one was written."""
+    text = "superseded before anything was written"
+    return Outcome(result=Result.SUPERSEDED, text=text, release=release, is_change=False)
+
+
+def unrecorded(tools: Tools, name: ReleaseName, wanted: Wanted, error: TowlineError) -> Outcome:
+    """An attempt that failed before the release could be found: only the view can say so."""
+    show_error(tools, name, wanted, str(error))
+    return Outcome(result=Result.FAILED, text=str(error))
+
+
+def show(
+    tools: Tools, name: ReleaseName, wanted: Wanted, release: Release | None, *, error: str = ""
+) -> None:
+    """Put the release as it is now where API and page read it."""
+    cluster, namespace = _place(tools, wanted, name)
+    status: dict[str, object] = {
+        "repository": wanted.repository,
+        "ref": wanted.ref,
+        "phase": Phase.FAILED.value,
+    }
+    if release is not None:
+        status = release.status.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    view = ReleaseView(
+        environment=name.environment,
+        service=name.service,
+        cluster=cluster,
+        namespace=namespace,
+        suspended=release.suspended if release else False,
+        pinned=release.pinned if release else "",
+        status=status,
+        error=error,
+        updated_at=time.time(),
+    )
+    tools.views.put(view)
+
+
+def show_error(tools: Tools, name: ReleaseName, wanted: Wanted, error: str) -> None:
+    """Show why an attempt failed beside the release as it was last seen."""
+    view = tools.views.get(name)
+    if view is None:
+        show(tools, name, wanted, None, error=error)
+    else:
+        tools.views.put(view.model_copy(update={"error": error, "updated_at": time.time()}))
+
+
+def _place(tools: Tools, wanted: Wanted, name: ReleaseName) -> tuple[str, str]:
+    repository = tools.config.repositories_by_name.get(wanted.repository)
+    environments = tools.config.environments_for(repository, wanted.ref) if repository else ()
+    found = next((one for one in environments if one.name == name.environment), None)
+    return (found.cluster, found.namespace) if found else ("", "")
+
+
+def tell(tools: Tools, name: ReleaseName, wanted: Wanted, outcome: Outcome, stages: Stages) -> str:
+    """Metrics, the revision's verdict, the log; returns the line for the dashboard."""
+    result = outcome.result
+    state = STATES.get(result, "failed")
+    tools.views.touch(wanted.repository, wanted.revision, [str(name)], state, text=outcome.text)
+    labels = {"environment": name.environment, "service": name.service}
+    tools.metrics.count(SYNCS, **labels, result=result.value)
+    if outcome.is_change:
+        for action in ("created", "changed", "left", "pruned"):
+            tools.metrics.count(OBJECTS, getattr(outcome.counts, action), action=action)
+        if result in (Result.SYNCED, Result.REMOVED):
+            seconds = max(0.0, time.time() - wanted.received_at)
+            tools.metrics.observe(PUSH_TO_APPLIED, seconds, environment=name.environment)
+    write = log.info if result in GOOD else log.warning
+    write(f"sync.{state}", text=outcome.text, stages=stages.rounded())
+    return f"{short(wanted.revision)}: {outcome.text}"

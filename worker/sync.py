@@ -1,0 +1,204 @@
+"""Job: bring one release to what is wanted for it.
+
+In: the name of a release; what is wanted stands in Redis. Out: objects applied and pruned, and the record of it: a
+stored revision, the Release's status, the view that people read. One at a time a release, over all workers: who finds
+the lease held ends, since its holder looks again at what is wanted before it lets go.
+
+Everything that can be checked is checked before anything is written. Order of writes (design section 4): claim, stored
+revision, objects, deletions, status. Killed at any line, the job runs again: it finds the claim without its status,
+looks at every object of the set, and ends in the same state. A worker that was paused meanwhile finds its claim gone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import structlog
+from redis import RedisError
+
+from towline.shared.errors import (
+    ClusterError,
+    ConfigError,
+    Conflict,
+    GitError,
+    Refused,
+    RenderError,
+    TowlineError,
+)
+from towline.shared.jobs import SyncArguments
+from towline.shared.model import ReleaseName
+from towline.shared.wanted import Lease, Wanted
+from towline.worker.apply import apply
+from towline.worker.beat import every
+from towline.worker.claim import Guard, claim, make_room
+from towline.worker.dry_run import dry_run
+from towline.worker.live import prepare
+from towline.worker.outcome import Outcome, show_error, stayed, superseded, tell, unrecorded
+from towline.worker.plan import Intent, Plan, make_plan
+from towline.worker.policy import Placed, check
+from towline.worker.prune import prune
+from towline.worker.record import Written, record, refused
+from towline.worker.remove import remove
+from towline.worker.render.render import render
+from towline.worker.services import Service
+from towline.worker.stages import Stages
+from towline.worker.state import State, find
+from towline.worker.tools import Tools
+
+CONFLICTS = 2  # times to look again before it is an error
+RENEW_SECONDS = 4.0  # well below the lease's 15 s
+
+log = structlog.get_logger(__name__)
+
+
+def sync(tools: Tools, arguments: SyncArguments) -> str:
+    """Carry out what is wanted for a release until nothing newer is; returns one line about the last attempt."""
+    name = ReleaseName.parse(arguments.release)
+    lease = Lease(tools.broker, arguments.release)
+    with tools.broker.guard():
+        if not lease.acquire():
+            return "another worker syncs this release; it looks again before it ends"
+    tools.views.started(name)
+    try:
+        with every(RENEW_SECONDS, partial(_renew, lease)):
+            return _until_done(tools, name, lease)
+    finally:
+        with tools.broker.guard():
+            lease.drop()
+        tools.views.stopped(name)
+
+
+def _renew(lease: Lease) -> None:
+    try:
+        lease.renew()
+    except RedisError as error:
+        log.warning("lease.not_renewed", error=type(error).__name__)
+
+
+def _until_done(tools: Tools, name: ReleaseName, lease: Lease) -> str:
+    text = "nothing was wanted any more"
+    while True:
+        with tools.broker.guard():
+            wanted = tools.queue.wishes.get(str(name))
+            sequence = wanted.sequence if wanted else tools.queue.wishes.newest_sequence(str(name))
+        if wanted is not None:
+            text = _attempt(tools, name, wanted, lease)
+        with tools.broker.guard():
+            if lease.finish(sequence):
+                return text
+
+
+def _attempt(tools: Tools, name: ReleaseName, wanted: Wanted, lease: Lease) -> str:
+    """One attempt; an error that may pass is raised, unless something newer is wanted, which then has its turn."""
+    with structlog.contextvars.bound_contextvars(release=str(name), revision=wanted.revision):
+        attempt = Attempt(tools=tools, wanted=wanted, lease=lease, stages=Stages(tools.metrics))
+        try:
+            outcome = attempt.run_again_on_conflict(name)
+        except TowlineError as error:
+            if error.retry and not attempt.is_superseded():
+                show_error(tools, name, wanted, f"to be tried again: {error.message}")
+                raise
+            outcome = unrecorded(tools, name, wanted, error)
+        return tell(tools, name, wanted, outcome, attempt.stages)
+
+
+def give_up(tools: Tools, arguments: SyncArguments, reason: str) -> None:
+    """Record that a release could not be synced and will not be tried again by itself."""
+    name = ReleaseName.parse(arguments.release)
+    wanted = tools.queue.wishes.get(arguments.release)
+    if wanted is not None:
+        tools.views.unhandle(wanted.repository, wanted.ref, arguments.release)
+        tools.views.touch(wanted.repository, wanted.revision, [arguments.release], "failed", text=reason)
+        show_error(tools, name, wanted, reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One attempt to bring a release to one revision."""
+
+    tools: Tools
+    wanted: Wanted
+    lease: Lease
+    stages: Stages
+
+    def run_again_on_conflict(self, name: ReleaseName) -> Outcome:
+        """Somebody wrote the Release between our read and our claim: look again, unless it was taken over."""
+        for _ in range(CONFLICTS):
+            try:
+                return self.run(name)
+            except Conflict as error:
+                log.info("sync.conflict", error=error.message)
+                with self.tools.broker.guard():
+                    if not self.lease.held():
+                        return stayed("another worker took the release over", None)
+        return self.run(name)
+
+    def run(self, name: ReleaseName) -> Outcome:
+        """The story of a sync: find, render, plan, check; then claim, store, apply, prune, record."""
+        with self.stages("find"):
+            state = find(self.tools, name, self.wanted)
+        if reason := state.reason_to_stay(self.wanted):
+            return stayed(reason, state.release)
+        try:
+            if state.service is None:
+                return remove(self.tools, state, self.wanted, self.lease, self.stages)
+            return self._bring(state, state.service)
+        except (Refused, RenderError, ConfigError, GitError, ClusterError) as error:
+            self.tools.prepared.clear()  # what was there may have been deleted by others
+            return refused(self.tools, state, self.wanted, error, self.stages)
+
+    def _bring(self, state: State, service: Service) -> Outcome:
+        with self.stages("render"):
+            placed = self._rendered(state, service)
+        with self.stages("plan"):
+            plan = self._planned(state, placed)
+        if plan.is_empty and not state.must_record(self.wanted, plan):
+            return stayed("its objects are what they were", state.release)
+        if self.is_superseded():
+            return superseded(state.release)
+        with self.stages("check"):
+            if state.release is None:
+                make_room(self.tools, state.environment)
+            plan = dry_run(state.target, plan)
+        if self.is_superseded():
+            return superseded(state.release)
+        return self._write(state, placed, plan)
+
+    def _write(self, state: State, placed: tuple[Placed, ...], plan: Plan) -> Outcome:
+        with self.stages("claim"):
+            release = claim(state, plan, token=self.lease.token)
+            objects = [item.object for item in placed]
+            stored = state.records.store(release, self.wanted.revision, objects)
+        guard = Guard(state.records, release, self.lease)
+        with self.stages("apply"):
+            applied = apply(state.target, plan, claim=guard)
+        with self.stages("prune"):
+            pruned = prune(state.target, plan, claim=guard) if not applied.problems else None
+        with self.stages("record"):
+            written = Written(release=release, stored=stored, plan=plan, applied=applied, pruned=pruned)
+            return record(self.tools, state, self.wanted, written, self.stages)
+
+    def _rendered(self, state: State, service: Service) -> tuple[Placed, ...]:
+        assert state.inputs is not None
+        name, programs = state.environment.name, self.tools.programs
+        rendered = render(state.tree, service, state.inputs, environment=name, programs=programs)
+        return check(rendered, state.environment, state.target.cluster.resource)
+
+    def _planned(self, state: State, placed: tuple[Placed, ...]) -> Plan:
+        full = self.wanted.full or state.is_unfinished
+        intent = Intent(full=full, allow_prune=self.wanted.allow_prune)
+        survey = prepare(state.target, placed, state.recorded, intent=intent, listing=state.listing())
+        return make_plan(
+            placed,
+            state.recorded,
+            survey,
+            environment=state.environment,
+            set_id=state.target.set_id,
+            intent=intent,
+        )
+
+    def is_superseded(self) -> bool:
+        """Whether something newer is wanted by now."""
+        with self.tools.broker.guard():
+            return self.tools.queue.wishes.newest_sequence(self.wanted.release) > self.wanted.sequence
