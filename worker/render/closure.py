@@ -221,7 +221,11 @@ class _Walk:
             part = self.parts[folder.path]
             self._plugins(folder.path, part, reference)
             return self.visits[folder.path]
-        part = part_of(self.tree, folder)
+        try:
+            part = part_of(self.tree, folder)
+        except GitError as error:
+            self._problem(reference, way, error.message)
+            return 0
         self.parts[folder.path] = part
         self.problems += (_placed(problem, folder.path) for problem in part.problems)
         self._plugins(folder.path, part, reference)

@@ -52,10 +52,21 @@ images: [{name: app, newTag: "2"}]
 commonAnnotations: {see: "https://example.com"}
 """
 
-FILES = (
-    "crd.json patch.yaml merge.yaml json6902.yaml a.properties b.properties c.env d.env cert.pem replacement.yaml "
-    "config.yaml schema.json inline-patch.yaml"
-).split()
+FILES = [
+    "crd.json",
+    "patch.yaml",
+    "merge.yaml",
+    "json6902.yaml",
+    "a.properties",
+    "b.properties",
+    "c.env",
+    "d.env",
+    "cert.pem",
+    "replacement.yaml",
+    "config.yaml",
+    "schema.json",
+    "inline-patch.yaml",
+]
 
 
 def test_every_field_that_names_a_file_or_folder_is_read() -> None:
