@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
+from towline.cli.embedded_redis import redis_url_of
 from towline.receiver.tokens import Revocations, Scope, Tokens
 from towline.shared.broker import Broker
 from towline.shared.config import Config, load_config
@@ -103,7 +104,7 @@ def own_url(config: Config) -> str:
 
 def own_token(config: Config) -> str:
     """A token that whoever may read the secret key can make anyway."""
-    broker = Broker(config.redis_url())
+    broker = Broker(redis_url_of(config))
     tokens = Tokens(secret_key(config), Revocations(broker, config.data_dir))
     text, _ = tokens.issue(
         name="command line", scopes=frozenset({Scope.ADMIN}), environments=None, seconds=OWN_TOKEN_SECONDS

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import redis
 
+from towline.shared.config import REDIS_VARIABLE, Config
 from towline.shared.errors import RedisDown
 from towline.shared.supervise import Program
 
@@ -48,6 +49,12 @@ def socket_path(data_dir: Path) -> Path:
 def embedded_url(data_dir: Path) -> str:
     """The URL of the embedded Redis."""
     return f"unix://{socket_path(data_dir)}?db=0"
+
+
+def redis_url_of(config: Config) -> str:
+    """The configured Redis; else the embedded one, which `towline up` runs on this machine for this data_dir."""
+    configured = config.redis.url is not None or REDIS_VARIABLE in os.environ
+    return config.redis_url() if configured else embedded_url(config.data_dir)
 
 
 def redis_program(data_dir: Path) -> Program:

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import click
 
+from towline.cli.embedded_redis import redis_url_of
 from towline.cli.output import OUTPUT, print_json
 from towline.receiver.tokens import Revocations, Scope, Tokens
 from towline.shared.broker import Broker
 from towline.shared.config import Config, load_config
+from towline.shared.durations import parse_seconds
 from towline.shared.errors import InvalidInput
 from towline.shared.secret_key import secret_key
 
-DURATION = re.compile(r"(\d{1,6})([smhdw])")
-UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 LONGEST_SECONDS = 10 * 366 * 86_400
 TOKEN_ID = re.compile(r"[0-9a-f]{16}")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._@-]{0,62}")
@@ -47,7 +47,7 @@ def token() -> None:
     multiple=True,
     help="Only in this one (`*` stands for any characters: 'preview-*'). May be repeated.",
 )
-@click.option("--expires", default="90d", show_default=True, help="How long it is valid: 12h, 90d, 4w.")
+@click.option("--expires", default="90d", show_default=True, help="How long it is valid: 12h, 90d.")
 @click.option("--name", default="token", show_default=True, help="Shown beside what was done with it.")
 @CONFIG
 @OUTPUT
@@ -60,7 +60,7 @@ def create(
     output: str,
 ) -> None:
     """Make a token and print it: it is shown this once and kept nowhere."""
-    text, grant = _tokens(load_config(config))[0].issue(
+    text, grant = _tokens(load_config(config)).issue(
         name=_matching(NAME, name, "--name", "letters, digits, spaces and ._@-"),
         scopes=frozenset(Scope(scope) for scope in scopes),
         environments=tuple(
@@ -83,7 +83,7 @@ def create(
 @CONFIG
 def revoke(token_or_id: str, config: Path | None) -> None:
     """Refuse a token from now on; TOKEN_OR_ID is the token itself or its id."""
-    tokens, revocations = _tokens(load_config(config))
+    tokens = _tokens(load_config(config))
     grant = tokens.read(token_or_id)
     if grant is None and not TOKEN_ID.fullmatch(token_or_id):
         raise InvalidInput(
@@ -92,16 +92,15 @@ def revoke(token_or_id: str, config: Path | None) -> None:
         )
     token_id = grant.token_id if grant else token_or_id
     longest = datetime.now(UTC).timestamp() + LONGEST_SECONDS
-    revocations.add(token_id, ends_at=grant.ends_at if grant else longest)
+    tokens.revoke(token_id, ends_at=grant.ends_at if grant else longest)
     click.echo(f"token {token_id} is revoked")
 
 
 def duration_seconds(text: str) -> float:
     """`90d` in seconds; raises InvalidInput."""
-    found = DURATION.fullmatch(text)
-    seconds = int(found[1]) * UNITS[found[2]] if found else 0
-    if not 0 < seconds <= LONGEST_SECONDS:
-        raise InvalidInput(f"{text!r} is not a duration up to ten years", hint="like 12h, 90d or 4w")
+    seconds = parse_seconds(text)
+    if seconds is None or seconds > LONGEST_SECONDS:
+        raise InvalidInput(f"{text!r} is not a length of time up to ten years", hint="like 12h or 90d")
     return float(seconds)
 
 
@@ -111,6 +110,5 @@ def _matching(pattern: re.Pattern[str], text: str, option: str, allowed: str) ->
     return text
 
 
-def _tokens(config: Config) -> tuple[Tokens, Revocations]:
-    revocations = Revocations(Broker(config.redis_url()), config.data_dir)
-    return Tokens(secret_key(config), revocations), revocations
+def _tokens(config: Config) -> Tokens:
+    return Tokens(secret_key(config), Revocations(Broker(redis_url_of(config)), config.data_dir))

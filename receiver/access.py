@@ -127,9 +127,9 @@ class Access:
         limits = {f"towline:sign-in:{address}": ATTEMPTS_AN_ADDRESS, "towline:sign-in": ATTEMPTS_IN_ALL}
         with broker.guard(), broker.redis.pipeline(transaction=True) as pipe:
             for key in limits:
+                pipe.set(key, 0, ex=ATTEMPTS_SECONDS, nx=True)
                 pipe.incr(key)
-                pipe.expire(key, ATTEMPTS_SECONDS, nx=True)
-            attempts = pipe.execute()[::2]
+            attempts = pipe.execute()[1::2]
         if any(count > limit for count, limit in zip(attempts, limits.values(), strict=True)):
             raise TooMany(
                 "too many attempts to sign in", hint="wait a minute", retry_after=float(ATTEMPTS_SECONDS)

@@ -28,10 +28,7 @@ from towline.receiver.api_models import (
     release_of,
     verdict_of,
 )
-from towline.receiver.calls import Operation, view_of
-from towline.receiver.context import Context
-from towline.receiver.openapi import description
-from towline.receiver.operator import (
+from towline.receiver.caller import (
     Caller,
     delivery_for,
     start_push,
@@ -41,6 +38,9 @@ from towline.receiver.operator import (
     view_for,
     visible_deliveries,
 )
+from towline.receiver.calls import Operation, view_of
+from towline.receiver.context import Context
+from towline.receiver.openapi import description
 from towline.receiver.tokens import Scope
 from towline.shared.model import ReleaseName, is_revision
 

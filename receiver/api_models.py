@@ -57,7 +57,7 @@ class SyncInput(Input):
 
     revision: str | None = Field(
         None,
-        pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})\Z",
+        pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$",
         description="a whole commit id; left out: the tip of the release's branch",
     )
     allow_prune: bool = Field(False, description="the operator's word for a prune above the limit")

@@ -15,8 +15,8 @@ from pydantic import BaseModel, ValidationError
 
 from towline.receiver.access import Access
 from towline.receiver.api_models import Input
+from towline.receiver.caller import Caller
 from towline.receiver.context import Context
-from towline.receiver.operator import Caller
 from towline.receiver.tokens import Scope
 from towline.shared.errors import InvalidInput, Problem, TooLarge
 

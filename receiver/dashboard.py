@@ -32,7 +32,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from towline.receiver.access import Access, Session, error_page, signed_in
 from towline.receiver.context import Context
 from towline.receiver.tokens import Scope
-from towline.shared.errors import NotAllowed, NotFound, RedisDown, TowlineError
+from towline.shared.errors import Conflict, NotAllowed, NotFound, RedisDown, TowlineError
 from towline.shared.jobs import QueueName
 
 NAME = "rq_dashboard"
@@ -68,6 +68,8 @@ def mount(app: Flask, context: Context) -> None:
     app.config["RQ_DASHBOARD_DISABLE_DELETE"] = True
     app.redis_conn = context.broker.redis  # type: ignore[attr-defined]
     app.register_blueprint(rq_dashboard.blueprint, url_prefix=PREFIX)
+    if not app.has_static_folder:  # its pages ask for the application's favicon
+        app.add_url_rule("/assets/icon.svg", endpoint="static", build_only=True)
     guard = _guard(Access(context))
     # In place of its own, which would connect anew at each request, to an address taken from the path.
     app.before_request_funcs[NAME] = [guard]
@@ -166,4 +168,8 @@ def _away(error: redis.RedisError) -> Response:
     """Our own code maps this error itself; rq-dashboard does not."""
     if request.blueprint != NAME:
         raise error
+    if isinstance(
+        error, redis.ResponseError
+    ):  # RQ renames the key of a queue without asking whether it is there
+        return error_page(Conflict("Redis refused this", hint="compacting needs a queue that is not empty"))
     return error_page(RedisDown("Redis does not answer", hint="check that it runs", retry_after=5.0))

@@ -19,9 +19,9 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from towline.receiver.access import PAGE_HEADERS, Access, Session, error_page, page, signed_in
 from towline.receiver.api_models import Release, delivery_line, detail_of, release_of
+from towline.receiver.caller import Caller, start_redelivery, start_sync, view_for, visible_deliveries
 from towline.receiver.changes import EventStream
 from towline.receiver.context import Context
-from towline.receiver.operator import Caller, start_redelivery, start_sync, view_for, visible_deliveries
 from towline.receiver.tokens import Scope
 from towline.shared.errors import TowlineError
 from towline.shared.model import ReleaseName, short
@@ -77,7 +77,7 @@ def blueprint(context: Context) -> Blueprint:
             "release.html",
             release=detail_of(view),
             repository_url=repository,
-            session=session,
+            person=session,
             may_sync=session.grant.allows(Scope.SYNC),
         )
 
@@ -133,7 +133,7 @@ def _overview(context: Context, session: Session) -> Response:
         phases=sorted({each.phase for each in releases if each.phase}),
         wanted=wanted,
         deliveries=[delivery_line(each) for each in visible_deliveries(caller, limit=DELIVERIES_SHOWN)],
-        session=session,
+        person=session,
         may_sync=session.grant.allows(Scope.SYNC),
     )
 

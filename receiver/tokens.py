@@ -157,6 +157,10 @@ class Tokens:
             raise AccessError(REFUSED, hint=REFUSED_HINT)
         return grant
 
+    def revoke(self, token_id: str, *, ends_at: float) -> None:
+        """Refuse this token from now on."""
+        self._revocations.add(token_id, ends_at=ends_at)
+
     def is_revoked(self, grant: Grant) -> bool:
         """Whether the token behind this was revoked; raises RedisDown."""
         return grant.token_id in self._revocations
