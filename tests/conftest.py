@@ -18,6 +18,11 @@ pytest_plugins = [
     "parts.git",
     "parts.cluster_client",
     "parts.odd_api_server",
+    "parts.a_release",
+    "parts.answering",
+    "parts.browser",
+    "parts.service",
+    "parts.engine",
 ]
 
 TESTS = Path(__file__).parent
