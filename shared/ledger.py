@@ -48,6 +48,11 @@ class Verdict(StrEnum):
     REFUSED = "refused"
 
 
+# While the first delivery of an id is one of these, another is a duplicate. One that was ignored may mean something by
+# now, as branches are mapped in the configuration.
+CLAIMED = frozenset({Verdict.ACCEPTED, Verdict.SUCCEEDED})
+
+
 class PushLine(BaseModel):
     """One moved ref as the payload tells it."""
 
@@ -145,7 +150,7 @@ class Ledger:
                 try:
                     pipe.watch(key)
                     known = _read(pipe.hgetall(key))
-                    if known and known.verdict is not Verdict.FAILED:
+                    if known and known.verdict in CLAIMED:
                         pipe.unwatch()
                         self._redis.hincrby(key, "repeats", 1)
                         return known.model_copy(update={"verdict": Verdict.DUPLICATE, "reason": "duplicate"})
