@@ -16,7 +16,6 @@ from urllib.parse import quote, unquote, urlsplit
 from towline.shared import branches
 from towline.shared.config_check import check
 from towline.shared.config_file import (
-    BRANCH,
     ClusterPart,
     CredentialsPart,
     EnvironmentPart,
@@ -24,6 +23,7 @@ from towline.shared.config_file import (
     SecretSource,
     TowlineFile,
 )
+from towline.shared.config_values import BRANCH
 from towline.shared.errors import ConfigError, NotFound, UnknownRepository
 from towline.shared.model import Forge
 from towline.shared.prune_limit import PruneLimit

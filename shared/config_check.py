@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from towline.shared import branches
-from towline.shared.config_file import BRANCH
+from towline.shared.config_values import BRANCH
 from towline.shared.model import DNS_LABEL
 from towline.shared.paths import is_inside
 from towline.shared.urls import RepositoryUrl, parse_repository_url, same_repository

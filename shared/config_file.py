@@ -5,68 +5,42 @@ The published JSON Schema is generated from these models; `shared/config.py` mak
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from towline.shared.config_values import (
+    Kind,
+    Label,
+    Listen,
+    MaxPrune,
+    Namespace,
+    OneOrMoreNames,
+    Part,
+    PublicUrl,
+    RateLimit,
+    RedisUrl,
+    RepositoryName,
+    Text,
+    Variable,
+)
 from towline.shared.durations import Seconds
 from towline.shared.model import Forge
-from towline.shared.prune_limit import ALLOWED as PRUNE_ALLOWED
-from towline.shared.prune_limit import USUAL, PruneLimit, parse_prune_limit
-from towline.shared.validation import ALLOWED
+from towline.shared.prune_limit import USUAL
 
-BRANCH = "{branch}"  # in a namespace: makes the environment a template
-
-LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
-KIND = r"^[A-Z][A-Za-z0-9]*(\.[a-z0-9][-a-z0-9.]*)?$"
-
-LABEL_IN_WORDS = "lower-case letters, digits and `-`, at most 63 characters"
-
-Label = Annotated[str, Field(pattern=LABEL, max_length=63, json_schema_extra={ALLOWED: LABEL_IN_WORDS})]
-Kind = Annotated[
-    str,
-    Field(
-        pattern=KIND, max_length=253, json_schema_extra={ALLOWED: "Kind or Kind.group, such as Deployment"}
-    ),
-]
-Text = Annotated[str, Field(min_length=1, max_length=2048)]
-
-
-class Part(BaseModel):
-    """A mapping of the file: strict, and nothing but the keys that are named."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+# These are pruned only by name: with them goes what nobody can bring back.
+ProtectedKind = Literal["Namespace", "CustomResourceDefinition", "PersistentVolumeClaim"]
 
 
 class SecretSource(Part):
-    """Where a secret is: an environment variable or a file, which is read again when it changes."""
+    """Where a secret is: an environment variable, or a file, which is read again when it changes."""
 
     model_config = ConfigDict(
-        json_schema_extra={"oneOf": [{"required": ["env"]}, {"required": ["file"]}]},
-        title="SecretSource",
+        json_schema_extra={"oneOf": [{"required": ["env"]}, {"required": ["file"]}]}, title="SecretSource"
     )
 
-    env: (
-        Annotated[
-            str,
-            Field(
-                pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
-                max_length=255,
-                json_schema_extra={ALLOWED: "the name of an environment variable"},
-            ),
-        ]
-        | None
-    ) = Field(default=None, description="Name of an environment variable.")
+    env: Variable | None = Field(default=None, description="Name of an environment variable.")
     file: Text | None = Field(
         default=None, description="Path of a file; relative to the folder of towline.yaml."
     )
@@ -74,79 +48,18 @@ class SecretSource(Part):
     @model_validator(mode="after")
     def _is_one(self) -> SecretSource:
         if (self.env is None) == (self.file is None):
-            raise PydanticCustomError(
-                "secret", "must name one place", {"allowed": "{env: NAME} or {file: PATH}"}
-            )
+            allowed = {"allowed": "{env: NAME} or {file: PATH}"}
+            raise PydanticCustomError("secret", "must name one place", allowed)
         return self
-
-
-def _one_or_more(value: Any) -> Any:  # noqa: ANN401 - whatever stands in the file
-    if isinstance(value, str):
-        return (value,)
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _prune_limit(value: Any) -> PruneLimit:  # noqa: ANN401 - as above
-    limit = parse_prune_limit(value)
-    if limit is None:
-        raise PydanticCustomError("prune_limit", "is not a limit", {"allowed": PRUNE_ALLOWED})
-    return limit
-
-
-def _listen(value: Any) -> tuple[str, int]:  # noqa: ANN401 - as above
-    match = (
-        re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^\s:\[\]/]+):([0-9]{1,5})", value)
-        if isinstance(value, str)
-        else None
-    )
-    if match is None or int(match[2]) > 65535:
-        raise PydanticCustomError(
-            "listen", "is not an address", {"allowed": "host:port, such as 127.0.0.1:8080"}
-        )
-    return match[1].strip("[]"), int(match[2])
-
-
-Listen = Annotated[
-    tuple[str, int], PlainValidator(_listen), WithJsonSchema({"type": "string", "pattern": "^.+:[0-9]{1,5}$"})
-]
-MaxPrune = Annotated[
-    PruneLimit,
-    PlainValidator(_prune_limit),
-    WithJsonSchema(
-        {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^(100|[0-9]{1,2})%$"}]}
-    ),
-]
-OneOrMoreNames = Annotated[
-    tuple[Label, ...],
-    Field(min_length=1),
-    BeforeValidator(_one_or_more),
-    WithJsonSchema(
-        {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
-    ),
-]
 
 
 class RedisPart(Part):
     """The Redis (or Valkey) that holds work in flight."""
 
-    url: (
-        Annotated[
-            str,
-            Field(
-                pattern=r"^(rediss?|unix)://",
-                max_length=2048,
-                json_schema_extra={ALLOWED: "redis://host:port/db, rediss://..., unix:///path"},
-            ),
-        ]
-        | None
-    ) = Field(
+    url: RedisUrl | None = Field(
         default=None,
         description="Without it `towline up` starts a Redis of its own.",
-        examples=[
-            "redis://localhost:6379/0",
-            "rediss://redis.example.com:6380/0",
-            "unix:///run/redis.sock?db=0",
-        ],
+        examples=["redis://localhost:6379/0", "rediss://redis.example.com:6380/0", "unix:///run/redis.sock"],
     )
     password: SecretSource | None = Field(default=None, description="Password, when Redis asks for one.")
 
@@ -155,17 +68,13 @@ class ServerPart(Part):
     """The receiver."""
 
     listen: Listen = Field(
-        default=("127.0.0.1", 8080), description="Address to listen on.", examples=["127.0.0.1:8080"]
+        default=("127.0.0.1", 8080),
+        description="Address to listen on.",
+        json_schema_extra={"default": "127.0.0.1:8080"},
     )
-    public_url: (
-        Annotated[
-            str,
-            Field(
-                pattern=r"^https?://[^/@\s]+", max_length=2048, json_schema_extra={ALLOWED: "https://host"}
-            ),
-        ]
-        | None
-    ) = Field(default=None, description="Address under which people and forges reach the receiver.")
+    public_url: PublicUrl | None = Field(
+        default=None, description="Address under which people and forges reach the receiver."
+    )
     secret_key: SecretSource | None = Field(
         default=None,
         description="Signs tokens, sessions and jobs. Without it one is made and kept in data_dir.",
@@ -189,9 +98,8 @@ class ClusterPart(Part):
     @model_validator(mode="after")
     def _is_one(self) -> ClusterPart:
         if self.in_cluster and (self.kubeconfig or self.context):
-            raise PydanticCustomError(
-                "cluster", "in_cluster: true leaves no room for kubeconfig or context", {}
-            )
+            message = "in_cluster: true leaves no room for kubeconfig or context"
+            raise PydanticCustomError("cluster", message)
         return self
 
 
@@ -199,18 +107,8 @@ class EnvironmentPart(Part):
     """Where a branch is deployed, and the limits there."""
 
     cluster: Text = Field(description="Name of one of the clusters.")
-    namespace: Annotated[
-        str,
-        Field(
-            pattern=r"^[-a-z0-9]*(\{branch\})?[-a-z0-9]*$",
-            min_length=1,
-            max_length=63,
-            json_schema_extra={
-                ALLOWED: "lower-case letters, digits and `-`, with {branch} once in a template"
-            },
-        ),
-    ] = Field(
-        description="Namespace of its own. One with {branch} makes a template: an environment a branch."
+    namespace: Namespace = Field(
+        description="A namespace of its own. One with {branch} makes a template: an environment a branch."
     )
     service_account: Label | None = Field(
         default=None, description="Act as this service account of the namespace instead of as Towline itself."
@@ -223,14 +121,16 @@ class EnvironmentPart(Part):
     )
     cluster_scoped: bool | None = Field(
         default=None,
-        description="Whether cluster-scoped objects may be applied; yes by default, no in a template.",
+        description="Whether cluster-scoped objects may be applied: yes by default, no in a template.",
     )
     max_prune: MaxPrune = Field(
-        default=USUAL,
-        description="What one sync may delete without an operator's word: a number or a share of objects.",
+        default_factory=lambda: USUAL,
+        description="What one sync may delete without an operator's word: a number, or a share of the release's "
+        "objects. Left out: 5 objects or half of them, whichever is more.",
+        examples=["50%", 3],
     )
-    prune_kinds: tuple[Literal["Namespace", "CustomResourceDefinition", "PersistentVolumeClaim"], ...] = (
-        Field((), description="Kinds that are never deleted unless they are listed here.")
+    prune_kinds: tuple[ProtectedKind, ...] = Field(
+        default=(), description="Kinds that are never deleted unless they are listed here."
     )
     create_namespace: bool = Field(default=True, description="Make the namespace when it is missing.")
     unverified: bool = Field(
@@ -253,13 +153,9 @@ class WebhookPart(Part):
         description="Any of these may have signed; several while a secret is being changed."
     )
     sha1: bool = Field(default=False, description="Accept signatures by SHA-1 alone, which old forges send.")
-    rate_limit: Annotated[
-        str,
-        Field(
-            pattern=r"^[1-9][0-9]{0,6}/(second|minute|hour)$",
-            json_schema_extra={ALLOWED: "a number per second, minute or hour, such as 600/minute"},
-        ),
-    ] = Field(default="6000/minute", description="Deliveries accepted in a time; more are answered 429.")
+    rate_limit: RateLimit = Field(
+        default="6000/minute", description="Deliveries accepted in a time; more are answered 429."
+    )
 
 
 class CredentialsPart(Part):
@@ -287,13 +183,9 @@ class CredentialsPart(Part):
 class RepositoryPart(Part):
     """A Git repository that deploys."""
 
-    name: Annotated[
-        str,
-        Field(
-            pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$",
-            json_schema_extra={ALLOWED: "letters, digits, `.`, `_` and `-`, at most 63 characters"},
-        ),
-    ] = Field(description="Its name here, and the last part of its webhook's address: /webhooks/<name>.")
+    name: RepositoryName = Field(
+        description="Its name here, and the last part of its webhook's address: /webhooks/<name>."
+    )
     url: Text = Field(description="Where it is fetched from, by https or ssh.")
     aliases: tuple[Text, ...] = Field(default=(), description="Further addresses that deliveries may name.")
     allow_insecure: bool = Field(default=False, description="Allow http:// and file:// addresses.")
@@ -304,8 +196,7 @@ class RepositoryPart(Part):
         "`*` stops at `/`, `**` does not."
     )
     services: tuple[Text, ...] = Field(
-        default=(),
-        description="Patterns of folders that are services, where the repository has no .towline.yaml.",
+        default=(), description="Patterns of folders that are services; a repository's .towline.yaml wins."
     )
 
 
@@ -319,7 +210,9 @@ class SyncPart(Part):
         default=16, description="Requests of a worker to one cluster at the same time."
     )
     clock_interval: Seconds = Field(
-        default=180, description="How often every repository's refs are looked at."
+        default=180,
+        description="How often every repository's refs are looked at.",
+        json_schema_extra={"default": "3m"},
     )
     history: Annotated[int, Field(ge=1, le=50)] = Field(default=10, description="Attempts kept in a Release.")
     stored_revisions: Annotated[int, Field(ge=2, le=10)] = Field(
@@ -337,7 +230,7 @@ class TowlineFile(Part):
         default="~/.towline", description="Folder for mirrors, which can be lost, and the secret key."
     )
     server: ServerPart = Field(default_factory=ServerPart)
-    clusters: dict[Label, ClusterPart] = Field(default_factory=dict)
-    environments: dict[Label, EnvironmentPart] = Field(default_factory=dict)
-    repositories: tuple[RepositoryPart, ...] = ()
+    clusters: dict[Label, ClusterPart] = Field(default_factory=dict, description="By name.")
+    environments: dict[Label, EnvironmentPart] = Field(default_factory=dict, description="By name.")
+    repositories: tuple[RepositoryPart, ...] = Field(default=(), description="What deploys.")
     sync: SyncPart = Field(default_factory=SyncPart)

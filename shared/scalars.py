@@ -72,7 +72,9 @@ def resolve_tagged(tag: str, text: str) -> Scalar:
     if types is None:
         return text
     value = resolve(text)
-    if not isinstance(value, types) or (isinstance(value, bool) and name != "bool"):
+    is_other_bool = isinstance(value, bool) and name != "bool"
+    is_too_large = name == "float" and isinstance(value, int) and value > INT64_MAX
+    if not isinstance(value, types) or is_other_bool or is_too_large:
         raise Unreadable(f"{text[:40]!r} is not a !!{name}")
     return float(value) if name == "float" and isinstance(value, int) else value
 
@@ -110,7 +112,7 @@ def _number(text: str) -> Scalar:
         return _float(text) if FRACTION.fullmatch(text) else text
     plain = text.replace("_", "")
     integer = _integer(plain)
-    if integer is not None and INT64_MIN <= integer <= UINT64_MAX:
+    if integer is not None and INT64_MIN <= integer <= (INT64_MAX if plain[0] == "+" else UINT64_MAX):
         return integer
     value = _float(plain) if FLOAT.fullmatch(plain) else plain
     return text if isinstance(value, str) else value

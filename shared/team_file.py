@@ -9,13 +9,12 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from towline.shared.config_file import Label, Part
+from towline.shared.config_values import Label, Part, Variable
 from towline.shared.durations import Seconds, parse_seconds
 from towline.shared.paths import is_inside
 from towline.shared.validation import ALLOWED
 
 USUAL_TIMEOUT_SECONDS = 300
-VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 POINTER = r"^(/([^~/]|~[01])*)+$"  # RFC 6901
 GROUP_KIND = r"^([a-z0-9][-a-z0-9.]*/)?[A-Z][A-Za-z0-9]*$"
 ROLLBACK = "true, false, or {watch: 10m}"
@@ -55,7 +54,6 @@ def _rollback(value: Any) -> Rollback:  # noqa: ANN401 - whatever stands in the 
 
 
 Path = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_inside)]
-Variable = Annotated[str, Field(pattern=VARIABLE, max_length=255)]
 Pointer = Annotated[
     str,
     Field(
@@ -106,10 +104,14 @@ class ServiceEntry(Part):
         default=(), description="Services that are synced and healthy first when both change."
     )
     timeout_seconds: Seconds = Field(
-        default=USUAL_TIMEOUT_SECONDS, alias="timeout", description="How long it may take to become healthy."
+        default=USUAL_TIMEOUT_SECONDS,
+        alias="timeout",
+        json_schema_extra={"default": "5m"},
+        description="How long it may take to become healthy.",
     )
     rollback: RollbackChoice = Field(
         default=Rollback(enabled=True),
+        json_schema_extra={"default": True},
         description="false: report only. {watch: 10m}: also for what fails after it was stable.",
     )
     drift: Literal["heal", "report", "off"] | None = Field(
@@ -137,7 +139,7 @@ class TeamFile(Part):
 
     model_config = ConfigDict(title=".towline.yaml")
 
-    services: ServicesPart = ServicesPart()
+    services: ServicesPart = Field(default_factory=ServicesPart)
     groups: dict[Label, Annotated[tuple[Label, ...], Field(min_length=1)]] = Field(
         default_factory=dict, description="Services that are verified and rolled back together."
     )

@@ -117,7 +117,9 @@ def _problem(error: ErrorDetails, schema: dict[str, Any]) -> tuple[Location, Pro
         names = list(parent.get("properties", {}))
         message = f"unknown key{nearest(str(place[-1]), names)}"
         return place, Problem(message=message, path=_path(place), allowed=", ".join(names))
-    expected, is_secret = ({}, False) if KEY in error["loc"] else _schema_at(schema, place)
+    expected, is_secret = _schema_at(schema, place)
+    if KEY in error["loc"]:  # the fault is the key's own
+        expected = _schema_at(schema, place[:-1])[0].get("propertyNames", {})
     problem = Problem(
         message=_message(error, expected, is_secret=is_secret),
         path=_path(place),

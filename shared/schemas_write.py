@@ -1,0 +1,30 @@
+"""`python -m towline.shared.schemas_write`: writes the JSON Schemas of both configuration files from their models."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from towline.shared.config_file import TowlineFile
+from towline.shared.team_file import TeamFile
+
+FOLDER = Path(__file__).parent / "schemas"
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+FILES: dict[str, type[BaseModel]] = {"towline.schema.json": TowlineFile, "team.schema.json": TeamFile}
+
+
+def schema_text(model: type[BaseModel]) -> str:
+    """The JSON Schema of a file as text."""
+    return json.dumps({"$schema": DIALECT, **model.model_json_schema()}, indent=2) + "\n"
+
+
+def write() -> None:
+    """Write all of them where they are packaged."""
+    for name, model in FILES.items():
+        (FOLDER / name).write_text(schema_text(model), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()
