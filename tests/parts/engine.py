@@ -1,0 +1,169 @@
+"""The worker's jobs in the test's own process: a real repository, a real Redis, a real API server, no worker process.
+
+def test_something(engine):
+    engine.origin.commit({...}); engine.push(); assert engine.release("orders").status.revision == ...
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from parts.control_plane import ControlPlane
+from parts.git import Content, Origin
+
+from towline.shared.config import Config, parse_config
+from towline.shared.jobs import ConcludeArguments, JobName, PushArguments, SyncArguments
+from towline.shared.model import ReleaseName
+from towline.shared.queue import OUTBOX, Parked
+from towline.shared.release import Release
+from towline.shared.views import ReleaseView
+from towline.worker.conclude import conclude
+from towline.worker.push import push
+from towline.worker.render.programs import Programs
+from towline.worker.start import tools_of
+from towline.worker.sync import sync
+from towline.worker.tools import Tools
+
+SECRET_KEY = "0123456789abcdef0123456789abcdef"
+
+
+def configuration(
+    folder: Path,
+    *,
+    redis_url: str,
+    kubeconfig: Path,
+    url: str,
+    namespaces: Mapping[str, str],
+    **changes: Any,
+) -> dict[str, Any]:
+    """A towline.yaml: repository `shop`, an environment for each of `namespaces`, branch `main` to all of them."""
+    (folder / "secret-key").write_text(SECRET_KEY)
+    (folder / "webhook-secret").write_text("webhook-secret-of-the-test")
+    repository = {
+        "name": "shop",
+        "url": url,
+        "allow_insecure": True,
+        "webhook": {"forge": "github", "secrets": [{"file": str(folder / "webhook-secret")}]},
+        "branches": {"main": list(namespaces)},
+        "services": ["services/*"],
+    }
+    environments = {
+        name: {"cluster": "test", "namespace": namespace, **changes.get("environment", {})}
+        for name, namespace in namespaces.items()
+    }
+    return {
+        "redis": {"url": redis_url},
+        "data_dir": str(folder / "data"),
+        "server": {"listen": "127.0.0.1:0", "secret_key": {"file": str(folder / "secret-key")}},
+        "clusters": {"test": {"kubeconfig": str(kubeconfig)}},
+        "environments": environments,
+        "repositories": [{**repository, **changes.get("repository", {})}],
+    }
+
+
+@dataclass(slots=True)
+class Engine:
+    """One installation's jobs, run one after the other by the test."""
+
+    tools: Tools
+    origin: Origin
+    namespace: str
+    pushes: int = 0
+    lines: dict[str, str] = field(default_factory=dict)
+
+    def commit(self, files: Mapping[str, Content | None], *, branch: str = "main") -> str:
+        """Commit at the origin; nothing is told to Towline yet."""
+        return self.origin.commit(files, branch=branch)
+
+    def push(self, *, branch: str = "main", run: bool = True, **arguments: Any) -> str:
+        """Run a push job for a branch and, unless told otherwise, every sync job that it makes."""
+        self.pushes = self.tools.queue.wishes.next_sequence()
+        given = {
+            "repository": "shop",
+            "ref": f"refs/heads/{branch}",
+            "sequence": self.pushes,
+            "trigger": "webhook",
+            "delivery": f"d{self.pushes}",
+            "received_at": time.time(),
+            **arguments,
+        }
+        line = push(self.tools, PushArguments(**given))
+        if run:
+            self.run_syncs()
+        return line
+
+    def deploy(self, files: Mapping[str, Content | None], *, branch: str = "main") -> str:
+        """Commit, push and sync; returns the revision."""
+        revision = self.commit(files, branch=branch)
+        self.push(branch=branch)
+        return revision
+
+    def waiting(self) -> list[SyncArguments]:
+        """The sync jobs that were enqueued and not run."""
+        parked = [Parked.model_validate_json(one) for one in self.tools.broker.redis.hvals(OUTBOX)]
+        found = [SyncArguments(**one.arguments) for one in parked if one.job is JobName.SYNC]
+        return sorted(found, key=lambda one: one.release)
+
+    def run_syncs(self) -> None:
+        """Run every sync job that waits."""
+        for arguments in self.waiting():
+            self.lines[arguments.release] = sync(self.tools, arguments)
+        self.tools.broker.redis.delete(OUTBOX)
+
+    def conclude(self, service: str, *, environment: str = "staging") -> str:
+        """Judge a release now."""
+        name = f"{environment}/{service}"
+        revision = self.tools.views.verifying().get(name, "")
+        return conclude(self.tools, ConcludeArguments(release=name, revision=revision))
+
+    def release(self, service: str, *, environment: str = "staging") -> Release | None:
+        """The Release as it stands in the cluster."""
+        place = self.tools.config.environment(environment)
+        return self.tools.records(place).read(ReleaseName(environment, service), place.namespace)
+
+    def view(self, service: str, *, environment: str = "staging") -> ReleaseView | None:
+        """The release as API and page show it."""
+        return self.tools.views.get(ReleaseName(environment, service))
+
+    def live(self, kind: str, name: str, *, api_version: str = "v1") -> dict[str, Any] | None:
+        """An object of the environment's namespace, None when it is not there."""
+        cluster = self.tools.cluster(self.tools.config.environment("staging"))
+        return cluster.get(cluster.resource(api_version, kind), name, self.namespace)
+
+
+def parsed(document: dict[str, Any], folder: Path) -> Config:
+    """The configuration as a program would read it."""
+    return parse_config(yaml.safe_dump(document).encode(), file="towline.yaml", folder=folder)
+
+
+@pytest.fixture
+def engine(
+    tmp_path: Path,
+    redis_url: str,
+    control_plane: ControlPlane,
+    namespace_name: str,
+    origin: Origin,
+    kustomize: Path,
+    request: pytest.FixtureRequest,
+) -> Engine:
+    """An engine with one environment, `staging`, in a namespace that does not exist yet.
+
+    `@pytest.mark.parametrize("engine", [{"environment": {...}}], indirect=True)` changes the configuration.
+    """
+    document = configuration(
+        tmp_path,
+        redis_url=redis_url,
+        kubeconfig=control_plane.kubeconfig,
+        url=origin.url,
+        namespaces={"staging": namespace_name},
+        **getattr(request, "param", {}),
+    )
+    tools = tools_of(parsed(document, tmp_path))
+    tools.programs = Programs(kustomize=kustomize)
+    return Engine(tools=tools, origin=origin, namespace=namespace_name)

@@ -1,0 +1,277 @@
+"""From a commit to applied objects and their record, on a real repository, Redis and API server."""
+
+import pytest
+from parts.eventually import eventually
+from parts.manifests import config_map, deployment, several
+
+from towline.shared.model import Phase, Result
+from towline.shared.objects import PART_OF
+from towline.shared.wanted import Lease
+
+ORDERS = "services/orders/app.yaml"
+CART = "services/cart/app.yaml"
+
+
+def test_a_first_push_installs_every_service_and_records_it(engine):
+    revision = engine.commit(
+        {ORDERS: several(config_map("orders"), deployment("orders")), CART: config_map("cart")}
+    )
+
+    line = engine.push()
+
+    assert "2 changed, 0 removed of 2" in line
+    orders = engine.release("orders")
+    assert orders.status.revision == revision
+    assert orders.status.phase is Phase.VERIFYING
+    assert {one.kind for one in orders.status.objects} == {"ConfigMap", "Deployment"}
+    assert orders.status.history[0].result is Result.SYNCED
+    assert orders.status.history[0].created == 2
+    assert orders.status.stored_of(revision) is not None
+    assert PART_OF in engine.live("ConfigMap", "cart")["metadata"]["labels"]
+
+
+def test_the_same_push_again_changes_nothing(engine):
+    engine.deploy({ORDERS: config_map("orders")})
+    before = engine.release("orders")
+
+    line = engine.push()
+
+    assert "0 changed" in line
+    assert engine.release("orders") == before
+
+
+def test_a_commit_outside_the_services_wakes_nothing(engine):
+    engine.deploy({ORDERS: config_map("orders")})
+    before = engine.release("orders")
+
+    engine.commit({"README.md": "Hello", "docs/a.md": "b"})
+    line = engine.push()
+
+    assert "0 changed" in line
+    assert engine.release("orders") == before
+
+
+def test_only_the_changed_service_is_synced_and_only_its_changed_object_written(engine):
+    engine.deploy(
+        {ORDERS: several(config_map("orders", a="1"), config_map("other")), CART: config_map("cart")}
+    )
+    other, cart = engine.live("ConfigMap", "other"), engine.release("cart")
+
+    revision = engine.deploy({ORDERS: several(config_map("orders", a="2"), config_map("other"))})
+
+    assert engine.live("ConfigMap", "orders")["data"] == {"a": "2"}
+    assert engine.live("ConfigMap", "other") == other
+    assert engine.release("cart") == cart
+    newest = engine.release("orders").status.history[0]
+    assert (newest.revision, newest.changed, newest.left, newest.created) == (revision, 1, 1, 0)
+
+
+def test_a_moved_service_whose_objects_are_the_same_writes_nothing(engine):
+    engine.deploy({ORDERS: config_map("orders")})
+    before, live = engine.release("orders"), engine.live("ConfigMap", "orders")
+
+    engine.deploy({ORDERS: None, "services/orders/moved.yaml": config_map("orders")})
+
+    assert engine.release("orders") == before
+    assert engine.live("ConfigMap", "orders") == live
+
+
+def test_an_object_that_left_the_service_is_deleted(engine):
+    engine.deploy({ORDERS: several(config_map("orders"), config_map("extra"))})
+
+    engine.deploy({ORDERS: config_map("orders")})
+
+    assert engine.live("ConfigMap", "extra") is None
+    assert engine.live("ConfigMap", "orders") is not None
+    assert engine.release("orders").status.history[0].pruned == 1
+
+
+def test_a_service_that_left_the_repository_goes_with_its_release(engine):
+    engine.deploy({ORDERS: config_map("orders"), CART: config_map("cart")})
+
+    engine.deploy({CART: None})
+
+    assert engine.release("cart") is None
+    assert engine.view("cart") is None
+    assert engine.live("ConfigMap", "cart") is None
+    assert engine.live("ConfigMap", "orders") is not None
+
+
+def test_a_bad_commit_is_refused_with_everything_that_is_wrong_and_nothing_written(engine):
+    good = engine.deploy({ORDERS: several(config_map("orders", a="1"), deployment("orders"))})
+    live = engine.live("ConfigMap", "orders")
+
+    bad = engine.deploy({ORDERS: several(config_map("orders", a="2"), deployment("orders", label="else"))})
+
+    status = engine.release("orders").status
+    assert status.revision == good
+    assert status.phase is Phase.FAILED
+    assert "services/orders/app.yaml:" in status.message
+    assert "selector" in status.message
+    assert (status.history[0].revision, status.history[0].result) == (bad, Result.REFUSED)
+    assert engine.live("ConfigMap", "orders") == live
+
+
+def test_a_fix_after_a_bad_commit_goes_through_at_once(engine):
+    engine.deploy({ORDERS: deployment("orders")})
+    engine.deploy({ORDERS: deployment("orders", label="else")})
+
+    fixed = engine.deploy({ORDERS: deployment("orders", image="example.com/app:2")})
+
+    assert engine.release("orders").status.revision == fixed
+    assert engine.release("orders").status.phase is Phase.VERIFYING
+
+
+def test_going_back_to_the_commit_before_the_bad_one_clears_the_failure(engine):
+    good = engine.deploy({ORDERS: deployment("orders")})
+    engine.deploy({ORDERS: deployment("orders", label="else")})
+
+    engine.origin.force(good)
+    engine.push()
+
+    assert engine.release("orders").status.revision == good
+    assert engine.release("orders").status.phase is Phase.VERIFYING
+
+
+def test_one_broken_service_among_ten_harms_only_itself(engine):
+    files = {f"services/s{number}/app.yaml": config_map(f"s{number}") for number in range(9)}
+
+    engine.deploy({**files, "services/bad/app.yaml": "kind: ConfigMap\n  name: [unclosed"})
+
+    assert all(engine.live("ConfigMap", f"s{number}") for number in range(9))
+    assert engine.release("bad") is None
+    assert "services/bad/app.yaml:" in engine.view("bad").error
+
+
+def test_a_broken_team_file_fails_the_push_and_leaves_everything_as_it_was(engine):
+    engine.deploy({ORDERS: config_map("orders")})
+    before = engine.release("orders")
+    engine.commit({".towline.yaml": "services: {discover: 7}", ORDERS: config_map("orders", a="9")})
+
+    with pytest.raises(Exception, match=r"\.towline\.yaml"):
+        engine.push()
+
+    assert engine.release("orders") == before
+
+
+def test_a_newer_wish_supersedes_an_older_one_that_still_waits(engine):
+    engine.commit({ORDERS: config_map("orders", a="1")})
+    engine.push(run=False)
+    newest = engine.commit({ORDERS: config_map("orders", a="2")})
+    engine.push(run=False)
+
+    engine.run_syncs()
+
+    status = engine.release("orders").status
+    assert status.revision == newest
+    assert len(status.history) == 1
+
+
+def test_a_replayed_old_delivery_takes_nothing_back(engine):
+    engine.deploy({ORDERS: config_map("orders", a="1")})
+    newest = engine.deploy({ORDERS: config_map("orders", a="2")})
+
+    engine.push(delivery="replayed")
+
+    assert engine.release("orders").status.revision == newest
+
+
+def test_a_job_whose_release_is_being_synced_ends_and_leaves_it_alone(engine):
+    engine.commit({ORDERS: config_map("orders")})
+    engine.push(run=False)
+    other = Lease(engine.tools.broker, "staging/orders")
+    other.acquire()
+
+    engine.run_syncs()
+
+    assert "another worker" in engine.lines["staging/orders"]
+    assert engine.release("orders") is None
+
+
+def test_after_redis_was_wiped_a_push_finds_what_is_deployed_in_the_cluster(engine):
+    engine.deploy({ORDERS: config_map("orders"), CART: config_map("cart")})
+    before = engine.release("cart")
+    engine.tools.broker.redis.flushdb()
+    engine.commit({ORDERS: config_map("orders", a="2")})
+
+    line = engine.push()
+
+    assert "1 changed, 0 removed of 2" in line
+    assert engine.release("cart") == before
+    assert engine.live("ConfigMap", "orders")["data"] == {"a": "2"}
+
+
+def test_a_suspended_release_is_left_alone_and_a_pinned_one_stays(engine, control_plane):
+    engine.deploy({ORDERS: config_map("orders", a="1"), CART: config_map("cart", a="1")})
+    pin = engine.release("cart").status.revision
+    patches = {"orders": '{"spec":{"suspended":true}}', "cart": f'{{"spec":{{"pinned":"{pin}"}}}}'}
+    for name, patch in patches.items():
+        control_plane.kubectl("-n", engine.namespace, "patch", "rel", name, "--type=merge", "-p", patch)
+
+    engine.deploy({ORDERS: config_map("orders", a="2"), CART: config_map("cart", a="2")})
+
+    assert engine.live("ConfigMap", "orders")["data"] == {"a": "1"}
+    assert engine.live("ConfigMap", "cart")["data"] == {"a": "1"}
+    assert "suspended" in engine.lines["staging/orders"]
+    assert "pinned" in engine.lines["staging/cart"]
+
+
+def test_a_release_of_another_repository_is_not_taken_over(engine):
+    engine.deploy({ORDERS: config_map("orders")})
+    before = engine.release("orders")
+    place = engine.tools.config.environment("staging")
+    records = engine.tools.records(place)
+    status = before.status.model_copy(update={"repository": "bank"})
+    records.write_status(before, status)
+    patch = {"metadata": {"annotations": {"towline.dev/repository": "bank"}}}
+    cluster = engine.tools.cluster(place)
+    cluster.merge_patch(
+        cluster.resource("towline.dev/v1alpha1", "Release"), "orders", engine.namespace, patch
+    )
+
+    engine.deploy({ORDERS: config_map("orders", a="2")})
+
+    assert "bank" in engine.view("orders").error
+    assert "shop" in engine.view("orders").error
+    assert engine.live("ConfigMap", "orders")["data"] == {"a": "b"}
+
+
+def test_a_release_becomes_stable_when_it_is_healthy(engine):
+    revision = engine.deploy({ORDERS: several(config_map("orders"), deployment("orders"))})
+
+    def is_stable():
+        engine.conclude("orders")
+        return engine.release("orders").status.stable_revision == revision
+
+    eventually(is_stable, within=5)
+    assert engine.release("orders").status.phase is Phase.HEALTHY
+
+
+@pytest.mark.parametrize("engine", [{"environment": {"max_prune": "50%"}}], indirect=True)
+def test_a_prune_above_the_limit_waits_for_an_operators_word(engine):
+    many = several(*(config_map(f"c{number}") for number in range(12)))
+    engine.deploy({ORDERS: many})
+
+    engine.deploy({ORDERS: config_map("c0")})
+    refused = engine.release("orders").status
+    engine.push(release="staging/orders", allow_prune=True)
+
+    assert "would be deleted" in refused.message
+    assert engine.live("ConfigMap", "c5") is None
+    assert engine.live("ConfigMap", "c0") is not None
+    assert len(engine.release("orders").status.objects) == 1
+
+
+def test_many_releases_that_vanish_in_one_push_wait_for_an_operators_word(engine):
+    files = {f"services/s{number}/app.yaml": config_map(f"s{number}") for number in range(8)}
+    engine.deploy(files)
+    engine.commit(dict.fromkeys(list(files)[1:]))
+
+    with pytest.raises(Exception, match="7 of 8 releases are gone"):
+        engine.push()
+    kept = [engine.live("ConfigMap", f"s{number}") for number in range(8)]
+    engine.push(allow_prune=True)
+
+    assert all(kept)
+    assert engine.live("ConfigMap", "s3") is None
+    assert engine.live("ConfigMap", "s0") is not None
