@@ -117,7 +117,9 @@ class Records:
                 RELEASE, release.name, release.namespace, patch, manager=APPLYSET_MANAGER
             )
         except ClusterError as error:
-            raise _lost(owner.name, error) from error
+            if error.code not in (404, 409):
+                raise
+            raise _lost_claim(str(owner.name)) from error
         return release_of(written)
 
     def _create(self, owner: Owner, annotations: dict[str, str | None]) -> Release:
@@ -136,7 +138,9 @@ class Records:
         try:
             return release_of(self._cluster.create(body, manager=APPLYSET_MANAGER))
         except ClusterError as error:
-            raise _lost(owner.name, error) from error
+            if error.code != 409:
+                raise
+            raise _lost_claim(str(owner.name)) from error
 
     def still_claimed(self, release: Release) -> bool:
         """Whether nobody claimed the release since; asked before each phase that writes."""
@@ -177,7 +181,13 @@ class Records:
 
     def delete(self, release: Release) -> None:
         """Forget a release: its Secrets go with it, its objects do not. Another one of that name stays."""
-        self._cluster.delete(RELEASE, release.name, release.namespace, uid=release.uid, resource_version="")
+        try:
+            self._cluster.delete(
+                RELEASE, release.name, release.namespace, uid=release.uid, resource_version=""
+            )
+        except ClusterError as error:
+            if error.code != 409:
+                raise
 
     def store(self, release: Release, revision: str, objects: Sequence[Object]) -> StoredRevision:
         """Store the rendered objects of a revision beside the release; see `StoredRevisions.store`."""
@@ -270,13 +280,6 @@ def _check_owner(owner: Owner, release: Release) -> None:
             f"it is claimed by repository {ours[0]}, environment {ours[1]}",
             hint="rename one of the services, or give one of the environments a namespace of its own",
         )
-
-
-def _lost(name: ReleaseName, error: ClusterError) -> ClusterError | Conflict:
-    """A claim that met another one; other errors stay what they are."""
-    if error.code == 409 or (error.code == 404 and "namespaces" not in error.message):
-        return _lost_claim(str(name))
-    return error
 
 
 def _lost_claim(name: str) -> Conflict:
