@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from towline.shared.cluster import Cluster
 from towline.shared.discovery import Resource
-from towline.shared.errors import ClusterError, UnknownKind
+from towline.shared.errors import ClusterError, PlanRefused, Problem, UnknownKind
 from towline.shared.model import Object, ObjectKey
 from towline.shared.objects import APPLYSET_ID, PART_OF, key_of, metadata_of
 from towline.shared.release import RELEASE, AppliedObject
@@ -38,7 +38,10 @@ def prepare(
     intent: Intent,
     listing: Listing | None = None,
 ) -> Survey:
-    """Read what decides; `listing` only where the last attempt did not finish. Raises ClusterDown, ClusterError."""
+    """Read what decides; `listing` only where the last attempt did not finish.
+
+    Raises PlanRefused with every object that may not be read, ClusterDown, and ClusterError for a list.
+    """
     records = {record.key: record for record in recorded}
     places: dict[ObjectKey, Resource | None] = {
         item.key: item.resource
@@ -50,7 +53,11 @@ def prepare(
     live: dict[ObjectKey, Object | None] = {}
     if listing is not None:
         live |= _listed(target, listing)
-    live |= _read(target.deployer, {key: place for key, place in places.items() if key not in live})
+    unread = {key: place for key, place in places.items() if key not in live}
+    answers = dict(_read(target.deployer, unread))
+    items = {item.key: item for item in desired}
+    _refuse_unreadable(answers, items)
+    live |= {key: answer for key, answer in answers.items() if not isinstance(answer, ClusterError)}
     return Survey(live=live, owners=_owners(target, live.values()))
 
 
@@ -62,13 +69,32 @@ def read_metadata(cluster: Cluster, key: ObjectKey) -> Object | None:
 
 def _read(
     cluster: Cluster, places: Mapping[ObjectKey, Resource | None]
-) -> Iterator[tuple[ObjectKey, Object | None]]:
-    def read(key: ObjectKey) -> Object | None:
+) -> Iterator[tuple[ObjectKey, Object | ClusterError | None]]:
+    def read(key: ObjectKey) -> Object | ClusterError | None:
         resource = places[key]
-        return cluster.get(resource, key.name, key.namespace, metadata_only=True) if resource else None
+        try:
+            return cluster.get(resource, key.name, key.namespace, metadata_only=True) if resource else None
+        except ClusterError as error:
+            return error
 
     keys = list(places)
     return zip(keys, in_parallel(read, keys), strict=True)
+
+
+def _refuse_unreadable(
+    answers: Mapping[ObjectKey, Object | ClusterError | None], items: Mapping[ObjectKey, Placed]
+) -> None:
+    problems = [
+        items[key].problem(answer.message) if key in items else Problem(message=answer.message, object=str(key))
+        for key, answer in answers.items()
+        if isinstance(answer, ClusterError)
+    ]
+    if problems:
+        raise PlanRefused(
+            f"{len(problems)} of the objects cannot be read, so nobody can say whose they are",
+            hint="the environment's service account needs get, list, create, patch and delete for its kinds",
+            problems=problems,
+        )
 
 
 def _served(cluster: Cluster, key: ObjectKey) -> Resource | None:
