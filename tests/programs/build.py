@@ -168,7 +168,9 @@ def _digest(program: Program) -> str:
 def _build(program: Program, path: Path) -> None:
     """Under the program's lock: `go build` to a name of its own, then the rename."""
     go = find_go(_go_line(program))
-    unfinished = path.with_name(f"{program.name}.unfinished")
+    for left in path.parent.glob("*.unfinished"):  # of a run that was killed
+        left.unlink()
+    unfinished = path.with_name(f"{os.getpid()}.unfinished")  # that run's `go` may still be at work
     _say(f"building {program.name} (minutes, once) ...")
     started = time.monotonic()
     command = [str(go), "build", *program.flags, "-o", str(unfinished), program.package]
