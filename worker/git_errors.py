@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from towline.shared.errors import FetchRefused, ForgeDown, RevisionMissing, TowlineError, Unavailable
+from towline.shared.errors import FetchRefused, ForgeDown, TowlineError, Unavailable
 
 MAX_TEXT = 300  # characters shown of what a server says
 
@@ -24,12 +24,12 @@ NO_SPACE = re.compile(
     r"No space left|Disk quota exceeded|File too large|Read-only file system", re.IGNORECASE
 )
 NO_SHA256 = re.compile(r"object format '?sha256", re.IGNORECASE)
-NOT_BY_ID = re.compile(r"specific object|not our ref|unadvertised object", re.IGNORECASE)
+NOT_BY_ID = re.compile(r"specific object|not our ref|unadvertised object|unexpected packet", re.IGNORECASE)
 REDIRECTED = re.compile(r"redirect", re.IGNORECASE)
 UNTRUSTED = re.compile(r"certificate|host ?key|hostkey", re.IGNORECASE)
 UNAUTHORISED = re.compile(r"authenticat|credential|access denied|permission denied", re.IGNORECASE)
 ABSENT = re.compile(r"not found|does not (exist|appear)|No such file|failed to resolve path", re.IGNORECASE)
-NOT_GIT = re.compile(r"content-type|invalid packet|unexpected packet", re.IGNORECASE)
+NOT_GIT = re.compile(r"content-type", re.IGNORECASE)
 
 
 def clean(text: str) -> str:
@@ -40,6 +40,11 @@ def clean(text: str) -> str:
 def is_damage(error_class: int, text: str) -> bool:
     """Whether this may come from what lies in the mirror, so that cloning anew may help."""
     return error_class in DAMAGE and not (NO_SPACE.search(text) or NO_SHA256.search(text))
+
+
+def is_refused_id(text: str) -> bool:
+    """Whether a fetch by id failed because the server does not have, or does not give, that commit."""
+    return NOT_BY_ID.search(text) is not None
 
 
 def _refused(repository: str, why: str, hint: str) -> TowlineError:
@@ -53,8 +58,6 @@ def explained(repository: str, text: str) -> TowlineError:
         return Unavailable(
             f"no room for the mirror of {repository}: {text}", hint="make room in data_dir, or move it"
         )
-    if NOT_BY_ID.search(text):
-        return RevisionMissing(f"the Git server of {repository} gives no commits by id: {text}")
     if status := STATUS.search(text):
         return _by_status(repository, int(status[1]))
     for pattern, why, hint in _REFUSALS:

@@ -24,7 +24,7 @@ import pygit2
 from pygit2.enums import ConfigLevel, CredentialType
 
 from towline.shared.config import Credentials, Repository
-from towline.shared.errors import FetchRefused, ForgeDown, MirrorDamaged, TowlineError
+from towline.shared.errors import FetchRefused, ForgeDown, MirrorDamaged, RevisionMissing, TowlineError
 from towline.shared.secret import Secret
 from towline.shared.urls import parse_repository_url
 from towline.worker import git_errors
@@ -62,6 +62,7 @@ class Wish:
     specs: Sequence[str]
     depth: int = 0
     is_first: bool = False
+    is_by_id: bool = False
 
 
 class GitRemote:
@@ -144,13 +145,12 @@ class _Attempt:
                 progress = remote.fetch(specs, callbacks=callbacks, depth=wish.depth, proxy=True)
                 heads = remote.list_heads(connect=False)
             except (pygit2.GitError, KeyError, ValueError, OSError) as error:
-                raise self._error(error, callbacks, expect) from error
+                raise self._error(error, callbacks.without_secrets(str(error)), wish, expect) from error
         self.advertised = {head.name: str(head.oid) for head in heads if head.name}
         return progress.received_bytes
 
-    def _error(self, error: Exception, callbacks: Callbacks, expect: Expect) -> TowlineError:
+    def _error(self, error: Exception, text: str, wish: Wish, expect: Expect) -> TowlineError:
         name = self._repository.name
-        text = callbacks.without_secrets(str(error))
         if self._deadline.has_passed:
             return ForgeDown(
                 f"the Git server of {name} did not finish within {self._deadline.seconds:g} s",
@@ -158,6 +158,10 @@ class _Attempt:
             )
         if expect is not Expect.OFF and ("timed out" in text or text.endswith("code: 417")):
             return _Stalled(f"the Git server of {name} does not answer", hint="it is tried again by itself")
+        if wish.is_by_id and git_errors.is_refused_id(text):
+            return RevisionMissing(
+                f"the Git server of {name} does not give this commit: {git_errors.clean(text)}"
+            )
         if isinstance(error, KeyError) or git_errors.is_damage(getattr(error, "error_class", 0), text):
             return MirrorDamaged(f"the mirror of {name} cannot be used: {git_errors.clean(text)}")
         return git_errors.explained(name, text)

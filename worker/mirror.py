@@ -49,7 +49,7 @@ class CommitInfo:
     author: str
     subject: str
     committed_at: datetime
-    parents: tuple[Revision, ...]
+    parents: tuple[Revision, ...]  # none where the history that is here begins
 
 
 class Mirror:
@@ -185,7 +185,8 @@ class Mirror:
             hint="it was never pushed, or its branch was deleted or force-pushed and the server gives no ids",
         )
         try:
-            self._fetch(git, Wish(specs=[f"+{revision}:{_local(revision)}"], depth=1), deadline)
+            specs = [f"+{revision}:{_local(revision)}"]
+            self._fetch(git, Wish(specs=specs, depth=1, is_by_id=True), deadline)
             git.references.delete(_local(revision))  # objects stay, nothing collects them
         except RevisionMissing as refused:
             if ref is None or not git.is_shallow:
