@@ -29,10 +29,8 @@ def checkout(tmp_path: Path) -> Path:
     checkout = tmp_path / "checkout"
     (checkout / "tests" / "unit").mkdir(parents=True)
     (checkout / "tests" / "unit" / "test_cases.py").write_text(CASES)
-    shutil.copy(TESTS / "conftest.py", checkout / "tests")
-    (checkout / "pytest.ini").write_text(
-        f"[pytest]\npythonpath = {TESTS}\naddopts = --import-mode=importlib\n"
-    )
+    (checkout / "tests" / "conftest.py").write_text(without_parts((TESTS / "conftest.py").read_text()))
+    (checkout / "pytest.ini").write_text("[pytest]\naddopts = --import-mode=importlib\n")
     return checkout
 
 
