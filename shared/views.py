@@ -3,6 +3,7 @@
 Redis keys:
 
     towline:views                          hash   `environment/service` -> ReleaseView as JSON
+    towline:views:brief                    hash   the same without what LONG names: the list, which is read often
     towline:syncing                        zset   `environment/service` -> time at which its sync started
     towline:changes                        string  grows with each change of a view or a delivery: open pages look at it
     towline:verifying                      hash   `environment/service` -> revision that waits to become healthy
@@ -21,6 +22,8 @@ from towline.shared.broker import Broker, Pipe
 from towline.shared.model import Phase, ReleaseName
 
 VIEWS = "towline:views"
+BRIEF = "towline:views:brief"
+LONG = frozenset({"history", "objects", "stored", "conditions"})  # nine tenths of a status, shown one at a time
 SYNCING = "towline:syncing"
 VERIFYING = "towline:verifying"
 CHANGES = "towline:changes"
@@ -76,6 +79,7 @@ class Views:
         """Show this state of a release."""
         with self._broker.guard(), self._redis.pipeline(transaction=False) as pipe:
             pipe.hset(VIEWS, str(view.name), view.model_dump_json(exclude={"syncing"}))
+            pipe.hset(BRIEF, str(view.name), _brief(view).model_dump_json(exclude={"syncing"}))
             if view.status.get("phase") == Phase.VERIFYING:
                 pipe.hset(VERIFYING, str(view.name), str(view.status.get("revision", "")))
             else:
@@ -87,6 +91,7 @@ class Views:
         """A release is gone."""
         with self._broker.guard(), self._redis.pipeline(transaction=False) as pipe:
             pipe.hdel(VIEWS, str(name))
+            pipe.hdel(BRIEF, str(name))
             pipe.hdel(VERIFYING, str(name))
             pipe.incr(CHANGES)
             pipe.execute()
@@ -101,24 +106,17 @@ class Views:
     def list(
         self, *, environment: str | None = None, service: str | None = None, phase: str | None = None
     ) -> list[ReleaseView]:
-        """All releases by name, narrowed to those asked for."""
+        """All releases by name, narrowed to those asked for; their status without what LONG names."""
         with self._broker.guard():
             syncing = {name.decode() for name in self._redis.zrange(SYNCING, 0, -1)}
-            raw: Mapping[bytes, bytes] = self._redis.hgetall(VIEWS)
-        views = [_view(body, syncing=name.decode() in syncing) for name, body in sorted(raw.items())]
-        return [
-            view
-            for view in views
-            if (environment is None or view.environment == environment)
-            and (service is None or view.service == service)
-            and (phase is None or view.phase.lower() == phase.lower())
+            raw: Mapping[bytes, bytes] = self._redis.hgetall(BRIEF)
+        views = [
+            _view(body, syncing=name in syncing)
+            for name, body in sorted((name.decode(), body) for name, body in raw.items())
+            if (environment is None or name.startswith(f"{environment}/"))
+            and (service is None or name.endswith(f"/{service}"))
         ]
-
-    def verifying(self) -> dict[str, str]:
-        """The releases that wait to become healthy, and the revision each was applied at."""
-        with self._broker.guard():
-            raw = self._redis.hgetall(VERIFYING)
-        return {name.decode(): revision.decode() for name, revision in raw.items()}
+        return [view for view in views if phase is None or view.phase.lower() == phase.lower()]
 
     def started(self, name: ReleaseName) -> None:
         """A sync of this release runs."""
@@ -190,6 +188,11 @@ def changes(broker: Broker) -> int:
 def handled_key(repository: str, ref: str) -> str:
     """Where the last handled state of a ref is kept."""
     return f"towline:handled:{repository}:{ref}"
+
+
+def _brief(view: ReleaseView) -> ReleaseView:
+    status = {name: value for name, value in view.status.items() if name not in LONG}
+    return view.model_copy(update={"status": status})
 
 
 def _view(body: bytes, *, syncing: bool) -> ReleaseView:
