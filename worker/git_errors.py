@@ -20,6 +20,8 @@ URL_USER = re.compile(r"(?<=://)[^/\s@]+@")
 UNPRINTABLE = re.compile(r"[^\x20-\x7e\u00a0-\u2027\u202f-\ufefe]+")
 STATUS = re.compile(r"unexpected http status code: (\d+)")
 
+EXPECTATION_FAILED = "unexpected http status code: 417"
+LATE = re.compile(r"timed out|timeout expired", re.IGNORECASE)
 NO_SPACE = re.compile(
     r"No space left|Disk quota exceeded|File too large|Read-only file system", re.IGNORECASE
 )
@@ -40,6 +42,11 @@ def clean(text: str) -> str:
 def is_damage(error_class: int, text: str) -> bool:
     """Whether this may come from what lies in the mirror, so that cloning anew may help."""
     return error_class in DAMAGE and not (NO_SPACE.search(text) or NO_SHA256.search(text))
+
+
+def is_late(text: str) -> bool:
+    """Whether a server that was reached did not answer in time."""
+    return LATE.search(text) is not None and "failed to connect" not in text
 
 
 def is_refused_id(text: str) -> bool:
@@ -63,7 +70,11 @@ def explained(repository: str, text: str) -> TowlineError:
     for pattern, why, hint in _REFUSALS:
         if pattern.search(text):
             return _refused(repository, why.format(text=text), hint)
-    return ForgeDown(f"the Git server of {repository} failed: {text}", hint="it is tried again by itself")
+    # libgit2 says no more than this of a certificate that is for another host.
+    hint = "is its certificate for this host? " if "SSL error" in text else ""
+    return ForgeDown(
+        f"the Git server of {repository} failed: {text}", hint=f"{hint}It is tried again by itself"
+    )
 
 
 def _by_status(repository: str, status: int) -> TowlineError:

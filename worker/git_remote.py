@@ -151,13 +151,13 @@ class _Attempt:
 
     def _error(self, error: Exception, text: str, wish: Wish, expect: Expect) -> TowlineError:
         name = self._repository.name
-        if self._deadline.has_passed:
-            return ForgeDown(
-                f"the Git server of {name} did not finish within {self._deadline.seconds:g} s",
-                hint="it is tried again by itself",
-            )
-        if expect is not Expect.OFF and ("timed out" in text or text.endswith("code: 417")):
-            return _Stalled(f"the Git server of {name} does not answer", hint="it is tried again by itself")
+        late = f"the Git server of {name} did not finish within {self._deadline.seconds:g} s"
+        is_stalled = git_errors.is_late(text)
+        if expect is not Expect.OFF and not self._deadline.has_passed:
+            if is_stalled or git_errors.EXPECTATION_FAILED in text:
+                return _Stalled(late, hint="it is tried again by itself")
+        if is_stalled or self._deadline.has_passed:
+            return ForgeDown(late, hint="it is tried again by itself")
         if wish.is_by_id and git_errors.is_refused_id(text):
             return RevisionMissing(
                 f"the Git server of {name} does not give this commit: {git_errors.clean(text)}"

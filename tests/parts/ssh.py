@@ -97,8 +97,18 @@ class SshServer:
             return
         command = ["git", "-c", "safe.directory=*", "upload-pack", str(self.folder / match[1])]
         child = await asyncio.create_subprocess_exec(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        await process.redirect(stdin=child.stdin, stdout=child.stdout)
+        there = asyncio.create_task(_pump(process.stdin, child.stdin))
+        await _pump(child.stdout, process.stdout)
+        there.cancel()
         process.exit(await child.wait())
+
+
+async def _pump(source: Any, target: Any) -> None:
+    while data := await source.read(65536):
+        target.write(data)
+        await target.drain()
+    if target.can_write_eof():
+        target.write_eof()
 
 
 @pytest.fixture

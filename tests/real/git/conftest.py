@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 from parts.git import Origin
 from parts.repositories import repository
+from parts.ssh import ssh_server
 
 from towline.shared.config import Credentials
 from towline.worker.mirror import Mirror
+
+__all__ = ["ssh_server"]  # a fixture that only the tests of this folder use
 
 MakeMirror = Callable[..., Mirror]
 
