@@ -24,6 +24,7 @@ from towline.shared.config_file import (
     TowlineFile,
 )
 from towline.shared.config_values import BRANCH
+from towline.shared.documents import Limits
 from towline.shared.errors import ConfigError, NotFound, UnknownRepository
 from towline.shared.model import Forge
 from towline.shared.prune_limit import PruneLimit
@@ -33,6 +34,7 @@ from towline.shared.validation import nearest, read_single, validated
 CONFIG_VARIABLE = "TOWLINE_CONFIG"
 REDIS_VARIABLE = "TOWLINE_REDIS_URL"
 FILE_NAME = "towline.yaml"
+LIMITS = Limits(size_bytes=8 * 1024 * 1024, depth=30)  # 10,000 repositories have about 2 MB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,7 +213,7 @@ def load_config(path: Path | None = None) -> Config:
 
 def parse_config(data: bytes, *, file: str, folder: Path) -> Config:
     """The configuration in these bytes; relative paths in it start at `folder`."""
-    document = read_single(data, file=file)
+    document = read_single(data, file=file, limits=LIMITS)
     written = validated(TowlineFile, document, file=file, check=check)
     return _resolved(written, folder)
 

@@ -27,7 +27,7 @@ from yaml.events import (
 )
 
 from towline.shared.errors import ConfigError, Problem
-from towline.shared.json_stream import read_json
+from towline.shared.json_stream import TooManyValues, read_json
 from towline.shared.scalars import (
     MERGE_TAG,
     OTHER_THAN_TEXT,
@@ -52,8 +52,8 @@ class Limits:
     """What one file may hold at most."""
 
     size_bytes: int = 10 * 1024 * 1024  # the largest bundles of CRDs have 5 MB
-    nodes: int = 1_000_000  # after aliases are expanded; 10 MB of dense YAML have about as many
-    depth: int = 200  # CRD schemas reach about 50; libyaml takes quadratic time, and a C stack, for more
+    nodes: int = 500_000  # with aliases expanded; 5 MB of CRDs have 150,000, and this many take some seconds
+    depth: int = 100  # CRD schemas reach about 40; libyaml takes quadratic time for more, Python its stack
     problems: int = 20  # listed of one file
 
 
@@ -92,12 +92,9 @@ def load_documents(data: bytes, *, file: str, limits: Limits = DEFAULT) -> list[
         problem = Problem(message="this is not UTF-8 text", file=file, line=line)
         raise _unreadable([problem], data=b"", file=file) from error
     if data.lstrip()[:1] == b"{":
-        read = read_json(data.decode(), depth=limits.depth, nodes=limits.nodes)
-        if read is not None:
-            return [
-                Document(value=value, line=line, index=index, source=data)
-                for index, (line, value) in enumerate(read)
-            ]
+        documents = _json_documents(data, file=file, limits=limits)
+        if documents is not None:
+            return documents
     return _Loader(data, file=file, limits=limits).documents()
 
 
@@ -107,12 +104,27 @@ def dump(value: Any) -> str:  # noqa: ANN401 - any value that load_documents ret
     return str(text)
 
 
+def _json_documents(data: bytes, *, file: str, limits: Limits) -> list[Document] | None:
+    try:
+        read = read_json(data.decode("utf-8"), depth=limits.depth, nodes=limits.nodes)
+    except TooManyValues as error:
+        problem = Problem(message=f"more than {limits.nodes:,} values", file=file)
+        raise _unreadable([problem], data=b"", file=file) from error
+    if read is None:
+        return None
+    return [Document(value=v, line=line, index=index, source=data) for index, (line, v) in enumerate(read)]
+
+
 class _Refused(Exception):
     """The file is not read any further; the text says why, `line` where (counted from 0)."""
 
     def __init__(self, message: str, line: int) -> None:
         super().__init__(message)
         self.line = line
+
+
+class _Enough(Exception):
+    """As many problems as are listed."""
 
 
 OPEN = object()  # the value of an anchor whose node has not ended, so that an alias inside itself is found
@@ -137,9 +149,13 @@ class _Loader:
                 if value is not None:
                     found.append(Document(value=value, line=line + 1, index=index, source=self.data))
         except _Refused as error:
-            self._note(str(error), error.line)
+            self.problems.append(self._problem(str(error), error.line))
+        except _Enough:
+            pass
         except yaml.YAMLError as error:
             self.problems.append(_syntax_problem(error, data=self.data, file=self.file))
+        except RecursionError:
+            self.problems.append(Problem(message="nested too deep to be read here", file=self.file))
         if self.problems:
             raise _unreadable(self.problems, data=self.data, file=self.file)
         return found
@@ -212,6 +228,8 @@ class _Loader:
         return self._key_text(resolve(text), event)
 
     def _odd_key(self, event: Event) -> str:
+        if type(event) in (MappingStartEvent, SequenceStartEvent):
+            raise _Refused("a mapping or a list as a key: a key must be text", event.start_mark.line)
         return self._key_text(self._value(event), event)
 
     def _key_text(self, value: Any, event: Event) -> str:  # noqa: ANN401 - whatever stands as a key
@@ -268,9 +286,14 @@ class _Loader:
         return [self._copied(item, depth + 1, line) for item in value]
 
     def _note(self, message: str, line: int) -> None:
-        if len(self.problems) < self.limits.problems:
-            path = ".".join(str(step) for step in self.path[:SHOWN_LEVELS]) or None
-            self.problems.append(Problem(message=message, file=self.file, line=line + 1, path=path))
+        """Keep a problem; enough of them end the reading."""
+        self.problems.append(self._problem(message, line))
+        if len(self.problems) >= self.limits.problems:
+            raise _Enough
+
+    def _problem(self, message: str, line: int) -> Problem:
+        path = ".".join(str(step) for step in self.path[:SHOWN_LEVELS]) or None
+        return Problem(message=message, file=self.file, line=line + 1, path=path)
 
 
 def _is_merge(key: Event) -> bool:

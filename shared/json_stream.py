@@ -1,7 +1,7 @@
 """A stream of JSON objects as Kubernetes reads it: one after the other, with nothing between them.
 
 JSON is not quite a part of YAML 1.1: characters above U+FFFF are two escapes, and tabs indent. What is not plain JSON
-(or JSON with a key twice, or above a limit) is left to the YAML loader, which says why.
+(or JSON with a key twice, or nested too deep) is left to the YAML loader, which says why.
 """
 
 from __future__ import annotations
@@ -13,8 +13,12 @@ from typing import Any
 from towline.shared.scalars import seen_by_json
 
 
+class TooManyValues(Exception):
+    """More values than may be read; not left to the YAML loader, which would take much longer to say the same."""
+
+
 def read_json(text: str, *, depth: int, nodes: int) -> list[tuple[int, Any]] | None:
-    """Each object with the line it starts on (from 1); None for anything else than plain JSON within the limits."""
+    """Each object with the line it starts on (from 1); None for what is not plain JSON. Raises TooManyValues."""
     decoder = json.JSONDecoder(
         object_pairs_hook=_unique,
         parse_float=lambda digits: seen_by_json(float(digits)),
@@ -27,13 +31,15 @@ def read_json(text: str, *, depth: int, nodes: int) -> list[tuple[int, Any]] | N
         while position < len(text):
             value, end = decoder.raw_decode(text, position)
             nodes -= _count(value, levels=depth)
+            if nodes < 0:
+                raise TooManyValues
             found.append((text.count("\n", 0, position) + 1, value))
             position = _after_space(text, end)
         if "\\u" in text:
             json.dumps(found, ensure_ascii=False).encode("utf-8")  # half of a pair of escapes fails
     except (ValueError, RecursionError):
         return None
-    return found if nodes >= 0 else None
+    return found
 
 
 def _after_space(text: str, position: int) -> int:

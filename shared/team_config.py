@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
+from towline.shared.documents import Limits
 from towline.shared.model import DNS_LABEL
 from towline.shared.team_file import ServiceEntry, TeamFile
 from towline.shared.validation import (
@@ -27,8 +28,9 @@ from towline.shared.validation import (
 __all__ = ["FILE_NAME", "ServiceEntry", "TeamConfig", "parse_team_config"]
 
 FILE_NAME = ".towline.yaml"
+LIMITS = Limits(size_bytes=1024 * 1024, nodes=100_000, depth=20)  # 5,000 services have 0.5 MB
 DISCOVER = "discover"
-CIRCLES = 5
+CIRCLES = 5  # that are named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +45,7 @@ class TeamConfig:
 
 def parse_team_config(data: bytes, *, file: str = FILE_NAME) -> TeamConfig:
     """The team's configuration in these bytes; raises ConfigError with all problems."""
-    document = read_single(data, file=file)
+    document = read_single(data, file=file, limits=LIMITS)
     written = validated(TeamFile, document, file=file, check=_check)
     return TeamConfig(
         services=dict(written.services.__pydantic_extra__),

@@ -25,7 +25,6 @@ ALLOWED = "x-allowed"  # a keyword of our schemas: what a pattern means, in word
 MOST = 50  # problems of a kind that are listed of one file, which a stranger may have written
 COMPARED = 1000  # names that a typo is compared with
 SHOWN = 60  # characters of what was found
-LIMITS = Limits(size_bytes=4 * 1024 * 1024, nodes=200_000, depth=30)  # 10,000 repositories have about 2 MB
 KEY = "[key]"  # pydantic's mark for a fault of a key itself
 
 MESSAGES = {
@@ -53,9 +52,9 @@ Location = tuple[int | str, ...]
 Fault = tuple[Location, str, str | None]
 
 
-def read_single(data: bytes, *, file: str) -> Document:
+def read_single(data: bytes, *, file: str, limits: Limits) -> Document:
     """The only document of a configuration file; an empty file is an empty mapping."""
-    documents = load_documents(data, file=file, limits=LIMITS)
+    documents = load_documents(data, file=file, limits=limits)
     if len(documents) > 1:
         problem = Problem(message="a second document; one file holds one", file=file, line=documents[1].line)
         raise invalid(file, [problem])
