@@ -23,7 +23,9 @@ from towline.shared.model import Phase, ReleaseName
 
 VIEWS = "towline:views"
 BRIEF = "towline:views:brief"
-LONG = frozenset({"history", "objects", "stored", "conditions"})  # nine tenths of a status, shown one at a time
+LONG = frozenset(
+    {"history", "objects", "stored", "conditions"}
+)  # nine tenths of a status, shown one at a time
 SYNCING = "towline:syncing"
 VERIFYING = "towline:verifying"
 CHANGES = "towline:changes"
@@ -117,6 +119,12 @@ class Views:
             and (service is None or name.endswith(f"/{service}"))
         ]
         return [view for view in views if phase is None or view.phase.lower() == phase.lower()]
+
+    def verifying(self) -> dict[str, str]:
+        """The releases that wait to become healthy, and the revision each was applied at."""
+        with self._broker.guard():
+            raw = self._redis.hgetall(VERIFYING)
+        return {name.decode(): revision.decode() for name, revision in raw.items()}
 
     def started(self, name: ReleaseName) -> None:
         """A sync of this release runs."""

@@ -1,0 +1,196 @@
+"""Towline itself as processes, started by its command line as a user does.
+
+    def test_something(towline):
+        towline.start("worker"); towline.deliver(towline.origin.commit({...}))
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from parts.control_plane import ControlPlane
+from parts.engine import configuration, parsed
+from parts.eventually import eventually
+from parts.git import Origin
+from parts.processes import Process, free_port
+from towline.shared.config import Config
+from towline.shared.ledger import NewDelivery
+from towline.shared.model import Push, ReleaseName, Revision
+from towline.shared.release import Release
+from towline.worker.start import tools_of
+from towline.worker.tools import Tools
+
+
+class Towline:
+    """One installation; each program is started when a test asks for it, and ended after the test."""
+
+    def __init__(self, folder: Path, document: dict[str, Any], *, origin: Origin, kustomize: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        document["server"]["listen"] = f"127.0.0.1:{self.port}"
+        self.config_path = folder / "towline.yaml"
+        self.config_path.write_text(yaml.safe_dump(document))
+        self.config: Config = parsed(document, folder)
+        self.origin = origin
+        self.tools: Tools = tools_of(self.config)  # the test's own way to Redis and cluster
+        self._kustomize = kustomize
+        self._processes: dict[str, Process] = {}
+
+    @property
+    def url(self) -> str:
+        """Where its receiver listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self, command: str, *, name: str = "") -> Process:
+        """Start `towline <command>` and wait until it can be expected to work."""
+        process = Process(name or command, self._command(command), folder=self.folder)
+        process.start()
+        self._processes[process.name] = process
+        if command in ("up", "receiver"):
+            process.wait_ready(lambda: self.get("/readyz")[0] == 200)
+        if command in ("up", "worker"):
+            process.wait_ready(lambda: len(self.workers()) >= 3)
+        return process
+
+    def _command(self, *words: str) -> list[str | Path]:
+        environment = [f"TOWLINE_KUSTOMIZE={self._kustomize}", f"PATH={os.defpath}"]
+        program = [sys.executable, "-m", "towline.cli", *words, "--config", self.config_path]
+        return ["/usr/bin/env", *environment, *program]
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run one command to its end."""
+        command = [str(word) for word in self._command(*words)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=self.folder)
+
+    def stop(self) -> None:
+        """End everything that still runs."""
+        for process in reversed(self._processes.values()):
+            process.stop()
+
+    def workers(self) -> dict[str, int]:
+        """The RQ workers that are registered, and their pids."""
+        redis = self.tools.broker.redis
+        names = [key.decode() for key in redis.smembers("rq:workers")]
+        pids = {name: redis.hget(name, "pid") for name in names}
+        return {name: int(pid) for name, pid in pids.items() if pid}
+
+    def busy(self) -> dict[str, int]:
+        """Those that run a job now."""
+        redis = self.tools.broker.redis
+        return {name: pid for name, pid in self.workers().items() if redis.hget(name, "state") == b"busy"}
+
+    def signal_workers(self, number: signal.Signals) -> list[int]:
+        """Send a signal to every worker; returns their pids."""
+        pids = list(self.workers().values())
+        for pid in pids:
+            os.kill(pid, number)
+        return pids
+
+    def deliver(self, revision: str, *, branch: str = "main") -> str:
+        """Enqueue a push as the receiver does; returns the delivery's id."""
+        identifier = f"t-{uuid.uuid4().hex[:12]}"
+        push = Push(ref=f"refs/heads/{branch}", before=None, after=Revision(revision))
+        new = NewDelivery(
+            id=identifier, repository="shop", forge="github", event="push", pushes=(push,), received_at=time.time()
+        )
+        self.tools.ledger.accept(new)
+        return identifier
+
+    def webhook(self, revision: str, *, branch: str = "main", delivery: str = "") -> tuple[int, dict[str, Any]]:
+        """Call the receiver as GitHub does."""
+        payload = {
+            "ref": f"refs/heads/{branch}",
+            "before": "0" * 40,
+            "after": revision,
+            "repository": {"full_name": "acme/shop", "clone_url": self.origin.url},
+        }
+        body = json.dumps(payload).encode()
+        secret = self.config.repositories[0].webhook.secrets[0].value()
+        headers = {
+            "Content-Type": "application/json",
+            "X-GitHub-Event": "push",
+            "X-GitHub-Delivery": delivery or str(uuid.uuid4()),
+            "X-Hub-Signature-256": "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest(),
+        }
+        return self.get("/webhooks/shop", body=body, headers=headers)
+
+    def get(
+        self, path: str, *, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, dict[str, Any]]:
+        """One HTTP request; (0, {}) when nobody listens."""
+        request = urllib.request.Request(self.url + path, data=body, headers=dict(headers or {}))
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.status, _json(answer.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, _json(error.read())
+        except (urllib.error.URLError, ConnectionError):
+            return 0, {}
+
+    def release(self, service: str, *, environment: str = "staging") -> Release | None:
+        """The Release as it stands in the cluster."""
+        place = self.tools.config.environment(environment)
+        return self.tools.records(place).read(ReleaseName(environment, service), place.namespace)
+
+    def eventually_at(self, service: str, revision: str, *, within: float = 10) -> Release:
+        """Wait until a release is recorded at a revision."""
+
+        def is_there() -> Release | None:
+            found = self.release(service)
+            assert found is not None and found.status.revision == revision, (found, self.state(service))
+            return found
+
+        return eventually(is_there, within=within)
+
+    def state(self, service: str) -> object:
+        """What people see of a release, for messages."""
+        return self.tools.views.get(ReleaseName("staging", service))
+
+
+def _json(raw: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(raw)
+    except ValueError:
+        return {"text": raw.decode("utf-8", "replace")}
+    return found if isinstance(found, dict) else {"value": found}
+
+
+@pytest.fixture
+def towline(
+    tmp_path: Path,
+    redis_url: str,
+    control_plane: ControlPlane,
+    namespace_name: str,
+    origin: Origin,
+    kustomize: Path,
+    request: pytest.FixtureRequest,
+) -> Iterator[Towline]:
+    """An installation with one environment, `staging`, in a namespace that does not exist yet."""
+    document = configuration(
+        tmp_path,
+        redis_url=redis_url,
+        kubeconfig=control_plane.kubeconfig,
+        url=origin.url,
+        namespaces={"staging": namespace_name},
+        **getattr(request, "param", {}),
+    )
+    installation = Towline(tmp_path, document, origin=origin, kustomize=kustomize)
+    yield installation
+    installation.stop()
