@@ -20,7 +20,11 @@ PARTS = (webhooks, probes, access, api, page, metrics, problem_types)
 
 def create_app(config: Config, broker: Broker | None = None) -> Flask:
     """The application for this configuration, on its Redis unless another one is given."""
-    context = context_of(config, broker or Broker(config.redis_url(), patient=False))
+    return app_of(context_of(config, broker or Broker(config.redis_url(), patient=False)))
+
+
+def app_of(context: Context) -> Flask:
+    """The application on what its parts work with."""
     app = Flask("towline.receiver", static_folder=None)
     problems.register(app)
     for part in PARTS:
