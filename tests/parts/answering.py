@@ -12,26 +12,23 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.serving import make_server
 
-from towline.receiver import access, api, dashboard, metrics, page, problem_types
+from towline.receiver.app import app_of, context_of
 from towline.receiver.context import Context
-from towline.receiver.tokens import Revocations, Scope, Tokens
+from towline.receiver.tokens import Scope
 from towline.shared.broker import Broker
 from towline.shared.config import Config, load_config
-from towline.shared.errors import TowlineError
-from towline.shared.ledger import Ledger, NewDelivery
-from towline.shared.metrics import Metrics
+from towline.shared.ledger import NewDelivery
 from towline.shared.model import Push, ReleaseName
-from towline.shared.queue import Queue
-from towline.shared.views import ReleaseView, Views
+from towline.shared.views import ReleaseView
 
 SECRET_KEY = "a secret key of the tests, long enough to be one"
 REVISION = "1" * 40
 
 CONFIG = """\
 redis: {{url: "{redis_url}"}}
-data_dir: {data_dir}
-server: {{listen: "127.0.0.1:8080", public_url: "http://localhost"}}
-clusters: {{local: {{kubeconfig: {data_dir}/kubeconfig}}}}
+data_dir: {folder}/data
+server: {{listen: "127.0.0.1:8080", public_url: "http://localhost", secret_key: {{file: "{folder}/key"}}}}
+clusters: {{local: {{kubeconfig: {folder}/kubeconfig}}}}
 environments:
   staging: {{cluster: local, namespace: shop-staging}}
   production: {{cluster: local, namespace: shop}}
@@ -49,8 +46,9 @@ TokenFor = Callable[..., dict[str, str]]
 @pytest.fixture
 def receiver_config(redis_url: str, tmp_path: Path) -> Config:
     """A shop with a staging and a production environment."""
+    (tmp_path / "key").write_text(SECRET_KEY)
     path = tmp_path / "towline.yaml"
-    path.write_text(CONFIG.format(redis_url=redis_url, data_dir=tmp_path / "data"))
+    path.write_text(CONFIG.format(redis_url=redis_url, folder=tmp_path))
     return load_config(path)
 
 
@@ -58,34 +56,14 @@ def receiver_config(redis_url: str, tmp_path: Path) -> Config:
 def context(receiver_config: Config) -> Iterator[Context]:
     """What the parts of the receiver work with."""
     broker = Broker(receiver_config.redis_url(), patient=False)
-    queue = Queue(broker, SECRET_KEY)
-    yield Context(
-        config=receiver_config,
-        broker=broker,
-        queue=queue,
-        ledger=Ledger(queue),
-        views=Views(broker),
-        metrics=Metrics(broker),
-        tokens=Tokens(SECRET_KEY, Revocations(broker, receiver_config.data_dir)),
-        secret_key=SECRET_KEY,
-    )
+    yield context_of(receiver_config, broker)
     broker.redis.close()
 
 
 @pytest.fixture
 def app(context: Context) -> Flask:
-    """The answering half of the receiver."""
-    app = Flask("towline.receiver", static_folder=None)
-    for part in (access, api, page, metrics, problem_types):
-        app.register_blueprint(part.blueprint(context))
-    dashboard.mount(app, context)
-
-    @app.errorhandler(TowlineError)
-    def problem(error: TowlineError) -> tuple[dict[str, object], int, dict[str, str]]:
-        body = {"type": f"/problems/{problem_types.kebab(type(error).__name__)}", "detail": str(error)}
-        return body, error.status, {"Content-Type": "application/problem+json"}
-
-    return app
+    """The receiver."""
+    return app_of(context)
 
 
 @pytest.fixture

@@ -188,7 +188,7 @@ def test_wrong_input_is_422_and_enqueues_nothing(
     assert answer.status_code == 422, answer.text
     assert answer.mimetype == "application/problem+json"
     assert answer.get_json()["type"] == "/problems/invalid-input"
-    assert f"- {place}" in answer.get_json()["detail"]
+    assert place in [problem.get("path", "") for problem in answer.get_json()["problems"]]
     assert waiting(context) == before
 
 
