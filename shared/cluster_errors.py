@@ -22,9 +22,10 @@ from towline.shared.errors import (
     TowlineError,
 )
 from towline.shared.model import Object
-from towline.shared.objects import key_of, redact
+from towline.shared.objects import is_secret, key_of, redact
 
 MESSAGE_LENGTH = 2_000  # characters kept of a server's message; an invalid CRD fills megabytes
+SEARCHED_LENGTH = 100_000  # characters of a message about a Secret that are searched for its values
 CAUSES = 50  # causes kept of one answer
 RETRY_AFTER_MAX_SECONDS = 60.0
 RETRY_AFTER_SECONDS = 2.0  # where the server does not say
@@ -109,8 +110,9 @@ def retry_after(headers: Mapping[str, str]) -> float:
 
 def plain(text: str, object: Object | None = None) -> str:
     """A server's text as it may be shown: without values of the Secret that was sent, on one line, not endless."""
-    if object is not None:
-        text = redact(text, object)
+    if object is not None and is_secret(object):
+        # Searched whole, since half of a value would not be found.
+        text = redact(text, object) if len(text) <= SEARCHED_LENGTH else "the message is too long to be shown"
     text = " ".join(
         "".join(char if char.isprintable() else " " for char in text[: 2 * MESSAGE_LENGTH]).split()
     )

@@ -15,7 +15,7 @@ from __future__ import annotations
 import builtins
 import uuid
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from towline import __version__
@@ -120,7 +120,7 @@ class Records:
             if error.code not in (404, 409):
                 raise
             raise _lost_claim(str(owner.name)) from error
-        return release_of(written)
+        return release_of(written, is_held=True)
 
     def _create(self, owner: Owner, annotations: dict[str, str | None]) -> Release:
         name, namespace = owner.name.service, owner.namespace
@@ -136,7 +136,7 @@ class Records:
             "spec": {},
         }
         try:
-            return release_of(self._cluster.create(body, manager=APPLYSET_MANAGER))
+            return release_of(self._cluster.create(body, manager=APPLYSET_MANAGER), is_held=True)
         except ClusterError as error:
             if error.code != 409:
                 raise
@@ -150,7 +150,11 @@ class Records:
         return annotations_of(found).get(CLAIM) == release.claim
 
     def write_status(self, release: Release, status: ReleaseStatus) -> Release:
-        """Put this status in the place of the one there. Raises Conflict when the claim is lost."""
+        """Put this status in the place of the one there. Raises Conflict when somebody else claimed the release.
+
+        Written by the attempt that claimed it, it says that the attempt is finished; written by others, who may do so
+        while nobody else writes it (a refusal, a verdict), it leaves that as it is.
+        """
         for _ in range(STATUS_TRIES):
             body = {
                 "apiVersion": RELEASE.api_version,
@@ -164,7 +168,8 @@ class Records:
                 "status": status_to_write(status, release, history=self._history, now=datetime.now(UTC)),
             }
             try:
-                return release_of(self._cluster.replace(body, subresource="status"))
+                written = self._cluster.replace(body, subresource="status")
+                return release_of(written, is_held=release.is_held)
             except ClusterError as error:
                 if error.code not in (404, 409):
                     raise
@@ -172,12 +177,14 @@ class Records:
         raise Conflict(f"Release {release.namespace}/{release.name} is written by others all the time")
 
     def _read_again(self, release: Release, cause: ClusterError) -> Release:
-        """The release at its newest resourceVersion, while it is still ours."""
+        """The release at its newest resourceVersion, while it is still as we know it, but for an operator's edit."""
         found = self._cluster.get(RELEASE, release.name, release.namespace)
         newest = release_of(found) if found is not None else None
         if newest is None or newest.uid != release.uid or newest.claim != release.claim:
             raise _lost_claim(f"{release.namespace}/{release.name}") from cause
-        return newest
+        if not release.is_held and newest.status != release.status:
+            raise _lost_claim(f"{release.namespace}/{release.name}") from cause
+        return replace(newest, is_held=release.is_held)
 
     def delete(self, release: Release) -> None:
         """Forget a release: its Secrets go with it, its objects do not. Another one of that name stays."""

@@ -149,7 +149,7 @@ class ReleaseStatus(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """A Release as it was read; `resource_version` fences what is written next."""
+    """A Release as it was read; `resource_version` fences what is written next, `is_held` says that we claimed it."""
 
     name: str
     namespace: str
@@ -160,6 +160,7 @@ class Release:
     pinned: str
     status: ReleaseStatus
     annotations: Mapping[str, str]
+    is_held: bool = False
 
     @property
     def claim(self) -> str:
@@ -177,7 +178,7 @@ class Release:
         return ObjectKey(group=GROUP, kind=RELEASE.kind, namespace=self.namespace, name=self.name)
 
 
-def release_of(object: Object) -> Release:
+def release_of(object: Object, *, is_held: bool = False) -> Release:
     """A Release as answered. Raises ClusterError for a status that is not of our form."""
     metadata = metadata_of(object)
     spec = object.get("spec") or {}
@@ -191,6 +192,7 @@ def release_of(object: Object) -> Release:
         pinned=str(spec.get("pinned") or ""),
         status=_status(object),
         annotations=dict(annotations_of(object)),
+        is_held=is_held,
     )
 
 
@@ -221,7 +223,8 @@ def status_to_write(
             "quarantined": _bounded_quarantine(status.quarantined),
             "history": bounded_history(status.history, keep=history),
             "observed_generation": release.generation,
-            "claim": release.claim,
+            # Who writes without a claim leaves the mark of an attempt that did not finish where it is.
+            "claim": release.claim if release.is_held else release.status.claim,
             "conditions": conditions_of(status, message, generation=release.generation, now=now),
         }
     )

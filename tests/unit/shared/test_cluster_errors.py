@@ -181,3 +181,17 @@ def test_messages_are_one_line_and_bounded():
 
     assert "\x1b" not in failed.message and "\n" not in failed.message
     assert len(failed.message) < MESSAGE_LENGTH + 100
+
+
+def test_a_message_about_a_secret_that_is_too_long_to_search_is_not_shown():
+    secret: Object = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "db"},
+        "data": {"a": "hunter2x"},
+    }
+
+    failed = error(400, status("hunter2x " * 50_000), sent=secret)
+
+    assert "hunter" not in str(failed)
+    assert "too long" in failed.message

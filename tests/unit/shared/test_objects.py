@@ -161,8 +161,8 @@ def test_owned_hash_follows_our_apply_entry_alone():
     with_others = member(
         managedFields=[
             {"manager": "kubectl", "operation": "Update", "fieldsV1": {"f:data": {}}},
-            applied(time="2026-01-01T00:00:00Z"),
             applied(subresource="status", fieldsV1={"f:status": {}}),
+            applied(time="2026-01-01T00:00:00Z"),
         ]
     )
     lost_a_field = member(managedFields=[applied(fieldsV1={"f:data": {}})])

@@ -84,6 +84,7 @@ def a_release(status: ReleaseStatus | None = None) -> Release:
         pinned="",
         status=status or ReleaseStatus(),
         annotations={CLAIM: "token-1"},
+        is_held=True,
     )
 
 
@@ -240,6 +241,13 @@ def test_an_attempt_that_never_wrote_its_status_shows():
 
     assert not finished.is_unfinished
     assert replace(finished, annotations={CLAIM: "token-2"}).is_unfinished
+
+
+def test_who_writes_without_a_claim_does_not_call_a_cut_off_attempt_finished():
+    cut_off = replace(a_release(ReleaseStatus(claim="token-0")), is_held=False)
+
+    assert written(ReleaseStatus(), release=cut_off)["claim"] == "token-0"
+    assert written(ReleaseStatus(), release=replace(cut_off, is_held=True))["claim"] == "token-1"
 
 
 def test_fields_of_a_newer_version_are_ignored_and_wrong_ones_are_an_error():
