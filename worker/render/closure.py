@@ -20,6 +20,7 @@ from towline.shared.errors import GitError, PathOutsideCheckout, Problem
 from towline.worker.remembered import Remembered
 from towline.worker.render.kustomization import (
     FILE_NAMES,
+    Lines,
     Reference,
     References,
     Wants,
@@ -113,8 +114,8 @@ class _Scan:
         )
 
     def _read(self) -> None:
-        document = Document(value=None, line=1, index=0)
-        entry = self._file(Reference(text=self._name, wants=Wants.FILE, place=(), document=document))
+        lines = Lines(Document(value=None, line=1, index=0))
+        entry = self._file(Reference(text=self._name, wants=Wants.FILE, place=(), lines=lines))
         if entry is None:
             return
         references = self._parsed(entry)
@@ -180,6 +181,8 @@ class _Scan:
             self._folders.append(reference)
 
     def _problem(self, reference: Reference, message: str, allowed: str | None = None) -> None:
+        if len(self._problems) >= MAX_PROBLEMS:
+            return
         field_name = reference.field or None
         self._problems.append(
             Problem(message=message, file=self._name, line=reference.line, path=field_name, allowed=allowed)
@@ -280,6 +283,8 @@ class _Walk:
             self.problems += (_placed(replace(p, file=entry.path), folder) for p in problems)
 
     def _problem(self, reference: Reference | None, way: tuple[str, ...], message: str) -> None:
+        if len(self.problems) >= MAX_PROBLEMS:
+            return
         if reference is None:
             self.problems.append(Problem(message=message))
             return

@@ -18,6 +18,7 @@ from enum import StrEnum
 
 from towline.shared.documents import Document, load_documents
 from towline.shared.errors import ConfigError, Problem
+from towline.shared.yaml_lines import Place, read_places
 
 FILE_NAMES = ("kustomization.yaml", "kustomization.yml", "Kustomization")  # kustomize's own list
 
@@ -32,6 +33,23 @@ class Wants(StrEnum):
     EITHER = "file or folder"
 
 
+class Lines:
+    """The lines of one document; the first question reads it once more, the others cost nothing."""
+
+    __slots__ = ("_document", "_places")
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self._places: Place | None = None
+
+    def of(self, path: Path) -> int:
+        """The line of a place, or of the nearest parent that has one."""
+        if self._places is None:
+            document = self._document
+            self._places = read_places(document.source, index=document.index, line=document.line)
+        return self._places.line_of(path)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
     """A path as written, with its place; `is_plugin`: what stands there configures a plugin."""
@@ -39,7 +57,7 @@ class Reference:
     text: str
     wants: Wants
     place: Path
-    document: Document
+    lines: Lines
     is_plugin: bool = False
 
     @property
@@ -49,8 +67,8 @@ class Reference:
 
     @property
     def line(self) -> int:
-        """Looked for only when somebody is told, as that reads the document again."""
-        return self.document.line_of(self.place)
+        """Where it stands; looked for only when somebody is told."""
+        return self.lines.of(self.place)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +129,9 @@ REMOTE = re.compile(
     re.IGNORECASE,
 )
 
+MAX_PROBLEMS = 20  # told of one file
+MAX_REFERENCES = 10_000  # in one file; twice as many files as a closure may have
+
 FUNCTION_ANNOTATIONS = ("config.kubernetes.io/function", "config.k8s.io/function")
 
 
@@ -159,6 +180,7 @@ class _Reader:
 
     def __init__(self, document: Document) -> None:
         self._document = document
+        self._lines = Lines(document)
         self._found: list[Reference] = []
         self._problems: list[Problem] = []
 
@@ -269,6 +291,8 @@ class _Reader:
     def _add(self, place: Path, text: object, wants: Wants, *, is_plugin: bool = False) -> None:
         if not isinstance(text, str) or not text.strip() or "\0" in text:
             self._problem(place, "is not a path")
+        elif len(self._found) >= MAX_REFERENCES:
+            self._problem(place, "is one path too many", f"at most {MAX_REFERENCES} in a file")
         elif is_remote(text):
             self._problem(
                 place,
@@ -277,7 +301,7 @@ class _Reader:
             )
         else:
             self._found.append(
-                Reference(text=text, wants=wants, place=place, document=self._document, is_plugin=is_plugin)
+                Reference(text=text, wants=wants, place=place, lines=self._lines, is_plugin=is_plugin)
             )
 
     def _unknown(self, place: Path, known: frozenset[str]) -> None:
@@ -285,11 +309,13 @@ class _Reader:
         self._problem(place, "is not a field that Towline knows here", near[0] if near else None)
 
     def _problem(self, place: Path, message: str, allowed: str | None = None) -> None:
+        if len(self._problems) >= MAX_PROBLEMS:
+            return
         self._problems.append(
             Problem(
                 message=message,
                 path=_dotted(place) or None,
-                line=self._document.line_of(place),
+                line=self._lines.of(place),
                 allowed=allowed,
             )
         )

@@ -11,15 +11,16 @@ there is no network and no git. Never used: --enable-helm, --enable-exec, --enab
 
 from __future__ import annotations
 
+import posixpath
 import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-
-from towline.worker.checkout import write_checkout
 
 from towline.shared.documents import load_documents
 from towline.shared.errors import ConfigError, Problem, RenderError
+from towline.worker.checkout import write_checkout
+from towline.worker.render.kustomization import FILE_NAMES
 from towline.worker.render.origins import Origins
 from towline.worker.render.programs import LIMITS, Finished, Limits, Programs, run
 from towline.worker.render.rendered import Loaded
@@ -64,7 +65,7 @@ def _documents(output: bytes, origins: Origins) -> list[Loaded]:
 def failed(finished: Finished, *, root: Path, folder: str, paths: Iterable[str]) -> RenderError:
     """What kustomize says, without the private folder's name, at the file and line that it names."""
     text = _said(finished.message).replace(f"{root}/", "").replace(str(root), ".")
-    file, line = _place(text, paths)
+    file, line = _place(text, folder, sorted(paths))
     return RenderError(
         f"kustomize cannot build {folder or 'the root of the repository'}",
         hint="kustomize build on a checkout of this commit says the same",
@@ -79,13 +80,18 @@ def _said(message: str) -> str:
     return " ".join(printable.split()) or "it said nothing"
 
 
-def _place(text: str, paths: Iterable[str]) -> tuple[str | None, int | None]:
-    """The last file of the closure that the message names, and the line after it."""
-    known = sorted(paths)
+def _place(text: str, folder: str, paths: Sequence[str]) -> tuple[str | None, int | None]:
+    """The last file of the closure that the message names, and the line in it; else the kustomization itself."""
     for match in reversed(list(FILE.finditer(text))):
         named = next(filter(None, match.groups())).strip("./")
-        file = next((path for path in known if path == named or path.endswith(f"/{named}")), None)
-        if file:
+        if file := _known(named, paths):
             line = LINE.search(text)
             return file, int(line[1]) if line else None
-    return None, None
+    return _known(folder, paths), None
+
+
+def _known(named: str, paths: Sequence[str]) -> str | None:
+    """A file of the closure by its path, by the end of its path, or by its folder if it is a kustomization."""
+    kustomizations = {posixpath.join(named, name) for name in FILE_NAMES}
+    ends = (path for path in paths if path == named or path.endswith(f"/{named}"))
+    return next(ends, None) or next((path for path in paths if path in kustomizations), None)

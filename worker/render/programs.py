@@ -13,6 +13,7 @@ import selectors
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -59,7 +60,7 @@ class Programs:
 
     @classmethod
     def find(cls, environ: Mapping[str, str] = os.environ) -> Programs:
-        """By TOWLINE_KUSTOMIZE and TOWLINE_HELM, then on PATH."""
+        """By TOWLINE_KUSTOMIZE and TOWLINE_HELM, then beside this Python, then on PATH."""
         return cls(**{name: _found(name, environ) for name in INSTALL})
 
     def path(self, name: str) -> Path:
@@ -83,7 +84,8 @@ class Programs:
 
 def _found(name: str, environ: Mapping[str, str]) -> Path | None:
     named = environ.get(f"TOWLINE_{name.upper()}")
-    path = named or shutil.which(name, path=environ.get("PATH", os.defpath))
+    beside = str(Path(sys.executable).parent)  # where `make install` puts it
+    path = named or shutil.which(name, path=f"{beside}{os.pathsep}{environ.get('PATH', os.defpath)}")
     return Path(path).absolute() if path else None
 
 

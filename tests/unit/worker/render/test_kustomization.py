@@ -185,6 +185,15 @@ def test_a_url_is_refused_in_every_field(field: str) -> None:
     assert references.problems[0].line == 1
 
 
+FUNCTION = b"""
+transformers:
+- |-
+  apiVersion: builtin
+  kind: LabelTransformer
+  metadata: {annotations: {config.kubernetes.io/function: "container: {image: x}"}}
+"""
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [
@@ -206,11 +215,7 @@ def test_a_url_is_refused_in_every_field(field: str) -> None:
         (b"\xff\xfe", "UTF-8"),
         (b"generators: ['{apiVersion: someteam.example.com/v1, kind: ChartInflator}']", "plugin"),
         (b"generators: ['{apiVersion: builtin, kind: HelmChartInflationGenerator}']", "plugin"),
-        (
-            b"transformers: ['{apiVersion: builtin, kind: LabelTransformer, metadata: {annotations: "
-            b'{config.kubernetes.io/function: "container: {image: x}"}}}\']',
-            "container",
-        ),
+        (FUNCTION, "container"),
     ],
 )
 def test_what_is_not_understood_is_refused(data: bytes, said: str) -> None:
