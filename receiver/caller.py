@@ -45,7 +45,9 @@ def view_for(caller: Caller, name: ReleaseName) -> ReleaseView:
 def delivery_for(caller: Caller, identifier: str) -> Delivery:
     """A delivery by id; raises NotFound, the same one for what the caller may not know of."""
     try:
-        delivery = caller.context.ledger.get(identifier, repositories=caller.context.config.repositories_by_name)
+        delivery = caller.context.ledger.get(
+            identifier, repositories=caller.context.config.repositories_by_name
+        )
     except NotFound:
         delivery = None
     if delivery is None or not covers(caller, delivery):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from parts.processes import free_port
 from werkzeug.serving import make_server
 
 from towline.receiver.app import app_of, context_of
@@ -27,7 +28,7 @@ REVISION = "1" * 40
 CONFIG = """\
 redis: {{url: "{redis_url}"}}
 data_dir: {folder}/data
-server: {{listen: "127.0.0.1:8080", public_url: "http://localhost", secret_key: {{file: "{folder}/key"}}}}
+server: {{listen: "127.0.0.1:{port}", public_url: "http://localhost", secret_key: {{file: "{folder}/key"}}}}
 clusters: {{local: {{kubeconfig: {folder}/kubeconfig}}}}
 environments:
   staging: {{cluster: local, namespace: shop-staging}}
@@ -48,7 +49,7 @@ def receiver_config(redis_url: str, tmp_path: Path) -> Config:
     """A shop with a staging and a production environment."""
     (tmp_path / "key").write_text(SECRET_KEY)
     path = tmp_path / "towline.yaml"
-    path.write_text(CONFIG.format(redis_url=redis_url, folder=tmp_path))
+    path.write_text(CONFIG.format(redis_url=redis_url, folder=tmp_path, port=free_port()))
     return load_config(path)
 
 
