@@ -65,19 +65,13 @@ def apply(target: Target, plan: Plan, *, claim: Claim) -> Applied:
     outcomes: list[Outcome] = []
     stages = plan.stages()
     for index, stage in enumerate(stages):
-        if index == 0 or _was_awaited(stages[index - 1]):
-            claim()
+        claim()
         outcomes += in_parallel(partial(_outcome, target, plan), stage)
         if any(one.problems for one in outcomes):
             if plan.is_install:
                 _give_up_install(target, plan, outcomes, not_reached=stages[index + 1 :])
             break
     return _applied(plan, outcomes)
-
-
-def _was_awaited(stage: Sequence[Placed]) -> bool:
-    """Whether time may have passed: a claim that holds is checked again only where it may have been lost."""
-    return rank_of(stage[0].key) is Rank.FOUNDATION
 
 
 def _outcome(target: Target, plan: Plan, item: Placed) -> Outcome:

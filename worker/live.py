@@ -14,8 +14,15 @@ from towline.shared.cluster import Cluster
 from towline.shared.discovery import Resource
 from towline.shared.errors import ClusterError, PlanRefused, Problem, UnknownKind
 from towline.shared.model import Object, ObjectKey
-from towline.shared.objects import APPLYSET_ID, PART_OF, key_of, metadata_of
-from towline.shared.release import RELEASE, AppliedObject
+from towline.shared.objects import (
+    ADDITIONAL_NAMESPACES,
+    APPLYSET_ID,
+    CONTAINS_GROUP_KINDS,
+    PART_OF,
+    key_of,
+    metadata_of,
+)
+from towline.shared.release import RELEASE, AppliedObject, Release
 from towline.worker.parallel import in_parallel
 from towline.worker.plan import Intent, Survey, foreign_set, needs_reading
 from towline.worker.policy import Placed
@@ -28,6 +35,20 @@ class Listing:
 
     group_kinds: frozenset[str]
     namespaces: frozenset[str]
+
+
+def listing_of(release: Release | None) -> Listing | None:
+    """Where to look for objects that no record names; None where the last attempt wrote its record."""
+    if release is None or not release.is_unfinished:
+        return None
+    return Listing(
+        group_kinds=_words(release.annotations.get(CONTAINS_GROUP_KINDS)),
+        namespaces=_words(release.annotations.get(ADDITIONAL_NAMESPACES)),
+    )
+
+
+def _words(text: str | None) -> frozenset[str]:
+    return frozenset(word for word in (text or "").split(",") if word)
 
 
 def prepare(
@@ -46,7 +67,7 @@ def prepare(
     places: dict[ObjectKey, Resource | None] = {
         item.key: item.resource
         for item in desired
-        if needs_reading(item, records.get(item.key), intent=intent)
+        if needs_reading(item, records.get(item.key), full=intent.full or listing is not None)
     }
     wanted = {item.key for item in desired}
     places |= {key: _served(target.deployer, key) for key in records if key not in wanted}
@@ -58,7 +79,7 @@ def prepare(
     items = {item.key: item for item in desired}
     _refuse_unreadable(answers, items)
     live |= {key: answer for key, answer in answers.items() if not isinstance(answer, ClusterError)}
-    return Survey(live=live, owners=_owners(target, live.values()))
+    return Survey(live=live, owners=_owners(target, live.values()), is_unfinished=listing is not None)
 
 
 def read_metadata(cluster: Cluster, key: ObjectKey) -> Object | None:
@@ -85,7 +106,9 @@ def _refuse_unreadable(
     answers: Mapping[ObjectKey, Object | ClusterError | None], items: Mapping[ObjectKey, Placed]
 ) -> None:
     problems = [
-        items[key].problem(answer.message) if key in items else Problem(message=answer.message, object=str(key))
+        items[key].problem(answer.message)
+        if key in items
+        else Problem(message=answer.message, object=str(key))
         for key, answer in answers.items()
         if isinstance(answer, ClusterError)
     ]

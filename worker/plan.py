@@ -57,10 +57,15 @@ class Intent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """Metadata of live objects: a missing key was not read, None is a 404. `owners` names sets of others."""
+    """Metadata of live objects: a missing key was not read, None is a 404. `owners` names sets of others.
+
+    `is_unfinished`: an attempt since the record may have applied anything. Then no hash can be trusted, since it is of
+    the names of the fields that we own, and we may have written other values into them ourselves.
+    """
 
     live: Mapping[ObjectKey, Object | None] = field(default_factory=dict)
     owners: Mapping[str, str] = field(default_factory=dict)
+    is_unfinished: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,11 +216,11 @@ def _record(item: Placed, record: AppliedObject | None) -> AppliedObject:
     return AppliedObject.of(item.key, digest=item.digest, owned=record.owned if record else "")
 
 
-def needs_reading(item: Placed, record: AppliedObject | None, *, intent: Intent) -> bool:
+def needs_reading(item: Placed, record: AppliedObject | None, *, full: bool) -> bool:
     """Whether the live metadata of a wanted object decides what happens to it."""
     if is_ignored(item.object):
         return False
-    if record is None or intent.full:
+    if record is None or full:
         return True
     return record.digest != item.digest and apply_mode(item.object) is ApplyMode.IF_NOT_PRESENT
 
@@ -228,7 +233,7 @@ def is_ignored(object: Object) -> bool:
 def _decide(item: Placed, record: AppliedObject | None, survey: Survey, intent: Intent) -> Action:
     if is_ignored(item.object):
         return Action.IGNORE
-    if not needs_reading(item, record, intent=intent):
+    if not needs_reading(item, record, full=intent.full or survey.is_unfinished):
         assert record is not None
         return Action.LEAVE if record.digest == item.digest else Action.CHANGE
     live = survey.live[item.key]
@@ -236,9 +241,10 @@ def _decide(item: Placed, record: AppliedObject | None, survey: Survey, intent: 
         return Action.CREATE
     if apply_mode(item.object) is ApplyMode.IF_NOT_PRESENT:
         return Action.LEAVE
-    if record is not None and record.digest == item.digest and record.owned == owned_hash(live):
-        return Action.LEAVE
-    return Action.CHANGE
+    if record is None or survey.is_unfinished:
+        return Action.CHANGE
+    is_as_recorded = record.digest == item.digest and record.owned == owned_hash(live)
+    return Action.LEAVE if is_as_recorded else Action.CHANGE
 
 
 def _ownership_problems(

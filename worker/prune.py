@@ -38,9 +38,8 @@ class Pruned:
 def prune(target: Target, plan: Plan, *, claim: Callable[[], None]) -> Pruned:
     """Delete what the plan says, in reverse order. Raises ClusterDown, and what `claim` raises."""
     outcomes: list[ObjectKey | Kept | Problem] = []
-    if plan.prune:
-        claim()
     for stage in deletion_stages(plan.prune, key=lambda one: one.key):
+        claim()
         outcomes += in_parallel(partial(_delete, target, plan), stage)
     return Pruned(
         pruned=tuple(one for one in outcomes if isinstance(one, ObjectKey)),

@@ -63,6 +63,20 @@ def test_what_an_attempt_that_died_had_made_is_found_by_its_label(
     assert [key.name for key in synced.pruned.pruned] == ["stray"]
 
 
+def test_what_an_attempt_that_died_had_changed_is_applied_again(
+    service: Service, everything: Listing
+) -> None:
+    service.sync(config_map("one", {"a": "1"}))
+    before = service.recorded
+    service.sync(config_map("one", {"a": "2"}))
+    service.recorded = before  # killed before its record was written
+
+    service.sync(config_map("one", {"a": "1"}), listing=everything)
+
+    live = service.live("ConfigMap", "one")
+    assert live is not None and live["data"] == {"a": "1"}
+
+
 def test_endpoint_slices_that_carry_their_services_label_stay(service: Service, everything: Listing) -> None:
     service.sync(plain_service("web"), config_map("settings"))
     resource = service.cluster.resource("discovery.k8s.io/v1", "EndpointSlice")

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+
 from towline.shared.cluster import Cluster
 from towline.shared.config import Environment
 from towline.shared.model import Object
