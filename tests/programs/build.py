@@ -187,8 +187,8 @@ def _go_environment() -> dict[str, str]:
 
 
 def _environment_of_build() -> dict[str, str]:
-    """GOTOOLCHAIN: never another Go than the one found. GOWORK, GOFLAGS: the machine's own settings do not count."""
-    return {"GOTOOLCHAIN": "local", "GOWORK": "off", "GOFLAGS": ""}
+    """The same everywhere: this Go, none of the machine's own settings, and static, so that no C compiler is needed."""
+    return {"GOTOOLCHAIN": "local", "GOWORK": "off", "GOFLAGS": "", "CGO_ENABLED": "0"}
 
 
 def _go_cache() -> Path:
