@@ -22,7 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "worker": ("towline.cli.processes", "Run the workers."),
     "clock": ("towline.cli.processes", "Run the clock."),
     "validate": ("towline.cli.local", "Check towline.yaml and .towline.yaml."),
-    "render": ("towline.cli.local", "Render a service of a local checkout."),
+    "render": ("towline.cli.local_render", "Render a service of a local checkout."),
     "diff": ("towline.cli.local_diff", "Show what a sync of a local checkout would change."),
     "status": ("towline.cli.remote", "Show releases."),
     "sync": ("towline.cli.remote", "Sync a release now."),

@@ -18,7 +18,7 @@ from enum import StrEnum
 
 from towline.shared.documents import Document, load_documents
 from towline.shared.errors import ConfigError, Problem
-from towline.shared.yaml_lines import Place, read_places
+from towline.shared.yaml_lines import Place
 
 FILE_NAMES = ("kustomization.yaml", "kustomization.yml", "Kustomization")  # kustomize's own list
 
@@ -45,8 +45,7 @@ class Lines:
     def of(self, path: Path) -> int:
         """The line of a place, or of the nearest parent that has one."""
         if self._places is None:
-            document = self._document
-            self._places = read_places(document.source, index=document.index, line=document.line)
+            self._places = self._document.places()
         return self._places.line_of(path)
 
 

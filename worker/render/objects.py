@@ -63,27 +63,11 @@ def expanded(document: Loaded, problems: list[Problem], *, depth: int = 0) -> It
         message = f"lists are more than {MAX_LIST_DEPTH} deep"
         problems.append(Problem(message=message, file=document.file, line=document.line))
     else:
-        lines = item_lines(document, len(value["items"])) if depth == 0 else None
+        places = document.document.places() if document.document else None
         for index, item in enumerate(value["items"]):
-            line = lines[index] if lines else document.line
+            line = places.line_of(("items", index)) if places else document.line
             inner = Loaded(value=_typed_item(item, value), file=document.file, line=line)
             yield from expanded(inner, problems, depth=depth + 1)
-
-
-def item_lines(document: Loaded, count: int) -> list[int] | None:
-    """The lines of a list's items, where they are written one below the other; None where that cannot be seen."""
-    lines = document.source.split(b"\n")
-    start = next(
-        (n for n, line in enumerate(lines) if n >= document.line - 1 and line.startswith(b"items:")), None
-    )
-    if start is None:
-        return None
-    dash = next((line for line in lines[start + 1 :] if line.lstrip().startswith(b"-")), b"")
-    indent = dash[: len(dash) - len(dash.lstrip())] + b"-"
-    found = [
-        n + 1 for n, line in enumerate(lines) if n > start and line.startswith(indent) and line[:3] != b"---"
-    ]
-    return found[:count] if len(found) >= count else None
 
 
 def is_list(value: Mapping[str, Any]) -> bool:

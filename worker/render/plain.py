@@ -221,7 +221,7 @@ def read(tree: Tree, source: Source, problems: list[Problem]) -> list[Loaded]:
         return []
     if not any(_may_be_manifest(document) for document in documents):
         return []
-    return [Loaded(value=d.value, file=source.path, line=d.line, source=data) for d in documents]
+    return [Loaded(value=d.value, file=source.path, line=d.line, document=d) for d in documents]
 
 
 def _is_skipped(data: bytes) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from towline.shared.documents import Document
 from towline.shared.model import Object
 
 
@@ -29,4 +30,4 @@ class Loaded:
     value: Any
     file: str
     line: int
-    source: bytes = b""  # the whole file, where its lines are those of `line`
+    document: Document | None = None  # where the lines of what is inside are those of `file`

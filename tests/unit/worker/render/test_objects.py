@@ -2,10 +2,13 @@ import json
 
 import pytest
 
+from towline.shared.documents import load_documents
 from towline.shared.errors import RenderError
 from towline.shared.model import Object
-from towline.worker.render.objects import MAX_OBJECT_BYTES, MAX_OBJECTS, MAX_PROBLEMS, item_lines, objects_of
+from towline.worker.render.objects import MAX_OBJECT_BYTES, MAX_OBJECTS, MAX_PROBLEMS, expanded, objects_of
 from towline.worker.render.rendered import Loaded, Rendered
+
+ITEMS = b"apiVersion: v1\nkind: List\nitems:\n- kind: A\n  text: |\n    - not an item\n\n- kind: B\n"
 
 
 def map_named(name: str, **more: object) -> Object:
@@ -55,18 +58,20 @@ def test_a_kind_that_only_sounds_like_a_list_is_an_object() -> None:
     assert objects(value)[0].object == value
 
 
-def test_items_of_a_list_have_their_own_lines() -> None:
-    # given
-    source = b"apiVersion: v1\nkind: List\nitems:\n- kind: A\n  text: |\n    - not an item\n\n- kind: B\n"
-    # then
-    assert item_lines(Loaded(value=None, file="a.yaml", line=1, source=source), 2) == [4, 8]
-
-
 @pytest.mark.parametrize(
-    "source", [b"", b"kind: List\nitems: [{kind: A}, {kind: B}]\n", b'{"items": [1,\n2]}']
+    "source", [ITEMS, b'{"apiVersion": "v1", "kind": "List",\n"items": [\n{"a": 1},\n{"b": 2}]}']
 )
-def test_where_the_lines_of_items_cannot_be_seen_the_lists_own_is_used(source: bytes) -> None:
-    assert item_lines(Loaded(value=None, file="a.yaml", line=1, source=source), 2) is None
+def test_items_of_a_list_have_their_own_lines(source: bytes) -> None:
+    # given
+    [document] = load_documents(source, file="a.yaml")
+    whole = Loaded(value=document.value, file="a.yaml", line=1, document=document)
+    # when
+    lines = [item.line for item in expanded(whole, [])]
+    # then
+    assert [source.split(b"\n")[line - 1].strip()[:3] for line in lines] in (
+        [b"- k", b"- k"],
+        [b'{"a', b'{"b'],
+    )
 
 
 @pytest.mark.parametrize(
