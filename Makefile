@@ -13,20 +13,20 @@ help:            ## these targets
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
-install: .venv/.installed  ## the program and what it needs, into .venv
+.venv/bin/kustomize: .venv/.installed tests/programs/kustomize/go.sum
+	ln -sf "$$($(BIN)/python tests/programs/build.py kustomize)" $@
 
-programs: install  ## build kube-apiserver, etcd, kustomize, helm, ... into a cache, once
+install: .venv/bin/kustomize  ## the program and what it needs, into .venv
+
+programs: install  ## build kube-apiserver, etcd, helm, ... into a cache, once
 	$(BIN)/python tests/programs/build.py
 
-.venv/.kustomize: .venv/.installed
-	$(BIN)/python tests/programs/build.py kustomize
-	touch $@
-
-demo: .venv/.kustomize  ## a signed push, its jobs, objects applied, a bad push refused; CLUSTER=real for a real API server
-	$(if $(filter real,$(CLUSTER)),$(BIN)/python tests/programs/build.py)
+demo: install  ## a signed push, its jobs, objects applied, a bad push refused; CLUSTER=real for a real API server
+	$(if $(filter real,$(CLUSTER)),$(MAKE) cluster)
 	$(BIN)/towline demo --cluster $(or $(CLUSTER),embedded)
 
-demo-check: .venv/.kustomize  ## the same without a person; exits 0 or 1
+demo-check: install  ## the same without a person; exits 0 or 1
+	$(if $(filter real,$(CLUSTER)),$(MAKE) cluster)
 	$(BIN)/towline demo --check --cluster $(or $(CLUSTER),embedded)
 
 test: install lint programs  ## everything: lint, then all tests on real parts

@@ -121,7 +121,7 @@ def _up(folder: Path, kubeconfig: Path) -> Iterator[Running]:
     secret, key = secrets.token_hex(16), secrets.token_urlsafe(48)
     port = _free_port()
     config = folder / "towline.yaml"
-    config.write_text(yaml.safe_dump(_configuration(folder, repository, kubeconfig, port)))
+    config.write_text(yaml.safe_dump(configuration(folder, repository, kubeconfig, port)))
     environment = {**os.environ, "SHOP_WEBHOOK_SECRET": secret, "TOWLINE_SECRET_KEY": key}
     environment.pop("TOWLINE_REDIS_URL", None)
     log = folder / "towline.log"
@@ -147,13 +147,15 @@ def _up(folder: Path, kubeconfig: Path) -> Iterator[Running]:
             process.wait()
 
 
-def _configuration(folder: Path, repository: ShopRepository, kubeconfig: Path, port: int) -> dict[str, Any]:
+def configuration(folder: Path, repository: ShopRepository, kubeconfig: Path, port: int) -> dict[str, Any]:
+    run = f"-{secrets.token_hex(3)}"  # a cluster that outlives the demo may hold the releases of another run
     return {
         "data_dir": str(folder / "data"),
         "server": {"listen": f"127.0.0.1:{port}", "secret_key": {"env": "TOWLINE_SECRET_KEY"}},
         "clusters": {"demo": {"kubeconfig": str(kubeconfig)}},
         "environments": {
-            name: {"cluster": "demo", "namespace": namespace} for name, namespace in ENVIRONMENTS.items()
+            name: {"cluster": "demo", "namespace": namespace + run}
+            for name, namespace in ENVIRONMENTS.items()
         },
         "repositories": [
             {
