@@ -33,6 +33,7 @@ from towline.shared.errors import DeliveryError
 from towline.shared.model import Push, Revision
 from towline.shared.refs import HEADS, TAGS, is_ref_name
 
+CLOUD = "https://bitbucket.org"
 PREFIX = "sha256="
 
 # Which events tell that the other product is calling.
@@ -84,6 +85,7 @@ class CloudLinks(Payload):
 class CloudRepository(Payload):
     """`repository`."""
 
+    full_name: str | None = None
     links: CloudLinks
 
 
@@ -110,12 +112,13 @@ class BitbucketCloud:
             return Message(kind=Kind.OTHER, event=event, delivery_id=delivery_id)
         payload = read(CloudPush, text)
         pushes = [push for change in payload.push.changes if (push := _cloud_push(change))]
+        where = payload.repository
         return Message(
             kind=Kind.PUSH,
             event=event,
             delivery_id=delivery_id,
             pushes=one_a_ref(pushes),
-            urls=named(payload.repository.links.html.href),
+            urls=named(where.links.html.href, where.full_name and f"{CLOUD}/{where.full_name}"),
         )
 
 
