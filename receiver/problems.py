@@ -56,6 +56,8 @@ def of_error(error: TowlineError) -> Response:
             problems=lines,
         )
     )
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        answer.headers["WWW-Authenticate"] = 'Bearer realm="towline"'
     if error.status in WAITING:
         seconds = error.retry_after if error.retry_after is not None else DEFAULT_RETRY_SECONDS
         answer.headers["Retry-After"] = str(max(1, math.ceil(seconds)))

@@ -192,6 +192,13 @@ def test_wrong_input_is_422_and_enqueues_nothing(
     assert waiting(context) == before
 
 
+def test_a_401_says_what_is_asked_for(web: FlaskClient) -> None:
+    answer = web.get("/api/v1/releases")
+
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer ")
+    assert answer.mimetype == "application/problem+json"
+
+
 def test_a_body_above_the_limit_is_413(web: FlaskClient, token: TokenFor) -> None:
     body = json.dumps({"revision": "1" * 20_000})
 
