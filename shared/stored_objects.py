@@ -58,9 +58,8 @@ def unpack(parts: Sequence[bytes], *, sha256: str, name: str) -> list[Object]:
 
 
 def _plain(packed: bytes) -> bytes | None:
-    unzip = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    """What is in it, up to the limit: anything longer cannot have the digest."""
     try:
-        plain = unzip.decompress(packed, PLAIN_BYTES)
+        return zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress(packed, PLAIN_BYTES)
     except zlib.error:
         return None
-    return plain if unzip.eof else None

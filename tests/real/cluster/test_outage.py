@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
-from parts.cluster_client import config_map
+from parts.cluster_client import access, config_map
 from parts.control_plane import ControlPlane
 from parts.eventually import eventually
 
-from towline.shared.cluster import Cluster
+from towline.shared.cluster import Cluster, connect
+from towline.shared.documents import load_documents
 from towline.shared.errors import ClusterDown
 
 
@@ -64,3 +67,53 @@ def test_applies_that_run_into_a_restart_fail_as_retryable_and_end_well_when_tri
     resource = cluster.resource("v1", "ConfigMap")
     found = cluster.list(resource, namespace)
     assert {f"c{number}" for number in range(400)} <= {one["metadata"]["name"] for one in found}
+
+
+def test_a_token_that_the_server_no_longer_takes_is_renewed(
+    control_plane: ControlPlane, namespace: str, tmp_path: Path
+):
+    # given a kubeconfig whose exec plugin tells a token that the server takes
+    tokens = control_plane.folder / "tokens.csv"
+    lasting = tokens.read_text()
+    requests: list[str] = []
+    try:
+        tokens.write_text(f"{lasting}first,rotating,rotating,system:masters\n")
+        control_plane.restart_apiserver()
+        (tmp_path / "token").write_text("first")
+        cluster = connect(
+            access(with_plugin(control_plane.kubeconfig, tmp_path)),
+            observe=lambda verb, code, seconds: requests.append(code),
+        )
+        cluster.apply(config_map(namespace, mode="first"))
+
+        # when the server takes another one only
+        tokens.write_text(f"{lasting}second,rotating,rotating,system:masters\n")
+        control_plane.restart_apiserver()
+        (tmp_path / "token").write_text("second")
+        requests.clear()
+
+        # then the next call asks for it, and is answered
+        assert cluster.apply(config_map(namespace, mode="second"))["data"] == {"mode": "second"}
+        assert requests == ["401", "200"]
+    finally:
+        tokens.write_text(lasting)
+        control_plane.restart_apiserver()
+
+
+def with_plugin(kubeconfig: Path, folder: Path) -> Path:
+    """A kubeconfig of the same cluster whose user is what an exec plugin says, which reads `folder`/token."""
+    plugin = folder / "plugin.sh"
+    credential = (
+        '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"%s"}}'
+    )
+    plugin.write_text(f"#!/bin/sh\nprintf '{credential}' \"$(cat {folder / 'token'})\"\n")
+    plugin.chmod(0o700)
+    config = load_documents(kubeconfig.read_bytes(), file="kubeconfig")[0].value
+    command = {
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "command": str(plugin),
+        "interactiveMode": "Never",
+    }
+    path = folder / "kubeconfig"
+    path.write_text(json.dumps({**config, "users": [{"name": "admin", "user": {"exec": command}}]}))
+    return path
