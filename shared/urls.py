@@ -14,7 +14,7 @@ SEGMENT_LIMIT = 32  # names in a path; GitLab nests groups 20 deep
 
 NETWORK_SCHEMES = frozenset({"https", "http", "ssh", "git", "git+ssh", "ssh+git"})
 WITH_SCHEME = re.compile(
-    r"(?P<scheme>[a-zA-Z][a-zA-Z+]{1,9})://(?:(?P<user>[^/@\s]*)@)?(?P<host>[^/@:\s\[\]]*|\[[0-9a-fA-F:.]+\])"
+    r"(?P<scheme>[a-zA-Z][a-zA-Z+]{1,9})://(?:(?P<user>[A-Za-z0-9._~!$&'()*+,;=:%-]*)@)?(?P<host>[^/@:\s\[\]]*|\[[0-9a-fA-F:.]+\])"
     r"(?::(?P<port>[0-9]{1,5}))?(?P<path>/.*)"
 )
 SCP_LIKE = re.compile(r"(?:(?P<user>[A-Za-z0-9._-]+)@)?(?P<host>[^/@:\s\[\]]+):(?P<path>[^\s]+)")
