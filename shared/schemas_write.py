@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -17,7 +18,17 @@ FILES: dict[str, type[BaseModel]] = {"towline.schema.json": TowlineFile, "team.s
 
 def schema_text(model: type[BaseModel]) -> str:
     """The JSON Schema of a file as text."""
-    return json.dumps({"$schema": DIALECT, **model.model_json_schema()}, indent=2) + "\n"
+    return json.dumps({"$schema": DIALECT, **_closed(model.model_json_schema())}, indent=2) + "\n"
+
+
+def _closed(part: Any) -> Any:  # noqa: ANN401 - any part of a JSON Schema
+    """Where keys have a form, others are refused: pydantic leaves that to `patternProperties`, which lets them pass."""
+    if isinstance(part, list):
+        return [_closed(each) for each in part]
+    if not isinstance(part, dict):
+        return part
+    closed = {"additionalProperties": False} if "patternProperties" in part else {}
+    return {**closed, **{key: _closed(value) for key, value in part.items()}}
 
 
 def write() -> None:
