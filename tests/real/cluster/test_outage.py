@@ -5,17 +5,29 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from parts.cluster_client import access, config_map
-from parts.control_plane import ControlPlane
+from parts.control_plane import ControlPlane, delete_namespace, new_namespace_name
 from parts.eventually import eventually
 
 from towline.shared.cluster import Cluster, connect
 from towline.shared.documents import load_documents
 from towline.shared.errors import ClusterDown
+
+
+@pytest.fixture(autouse=True)
+def controllers_are_back(control_plane: ControlPlane) -> Iterator[None]:
+    """The controllers wait a while before they come back to a restarted API server; the next test needs them."""
+    yield
+    name = new_namespace_name("outage")
+    control_plane.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+    account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
+    eventually(lambda: control_plane.request("GET", account), within=30)
+    delete_namespace(control_plane, name)
 
 
 def test_a_killed_api_server_is_down_at_once_and_works_again_on_the_same_client(
