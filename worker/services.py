@@ -23,7 +23,7 @@ from towline.worker.remembered import Remembered
 from towline.worker.render.kustomization import FILE_NAMES
 from towline.worker.render.plain import CHART
 from towline.worker.resolve import joined, resolve
-from towline.worker.tree import Entry, EntryKind, Tree
+from towline.worker.tree import Entry, EntryKind, Tree, lasting
 
 TEAM_FILE = ".towline.yaml"
 MAX_TEAM_FILE_BYTES = 1024 * 1024
@@ -66,7 +66,7 @@ def team_config_of(tree: Tree) -> TeamConfig | None:
             return None
         data = tree.read(entry, limit_bytes=MAX_TEAM_FILE_BYTES) if entry.kind is EntryKind.FILE else None
     except GitError as error:
-        raise ConfigError(f"{TEAM_FILE} cannot be read: {error.message}", hint=error.hint) from error
+        raise ConfigError(f"{TEAM_FILE} cannot be read: {lasting(error)}", hint=error.hint) from error
     if data is None:
         raise ConfigError(f"{TEAM_FILE} is not a file", hint="make it one, or remove it")
     return parse_team_config(data, file=TEAM_FILE)
@@ -106,7 +106,7 @@ def services_of(
     try:
         found = _discovered(tree, discover)
     except GitError as error:
-        raise ConfigError(f"the services cannot be listed: {error.message}", hint=error.hint) from error
+        raise ConfigError(f"the services cannot be listed: {lasting(error)}", hint=error.hint) from error
     for name, folders in found.items():
         folders = [folder for folder in folders if folder.path not in taken]
         if folders and name not in declared:
@@ -221,6 +221,8 @@ def _changed(service: Service, path: str, renderer: Renderer) -> Service:
 
 
 def _broken(service: Service, error: TowlineError) -> Service:
+    if error.retry:
+        raise error  # nothing is wrong with the service
     return replace(service, problem=error)
 
 
@@ -315,7 +317,8 @@ class _Search:
     def _folder(self, path: str) -> Entry | None:
         try:
             entry = resolve(self._tree, path).entry
-        except GitError:
+        except GitError as error:
+            lasting(error)
             return None
         return replace(entry, path=path) if entry and entry.kind is EntryKind.FOLDER else None
 

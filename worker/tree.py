@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from towline.shared.errors import GitError
+
 
 class EntryKind(StrEnum):
     """What stands at a path."""
@@ -49,3 +51,10 @@ class Tree(Protocol):
     def read(self, entry: Entry, *, limit_bytes: int) -> bytes:
         """The bytes of a file (of a symlink: its target). Raises GitError when it is larger than the limit."""
         ...
+
+
+def lasting(error: GitError) -> str:
+    """The message of what is wrong with a repository; an error that may pass says nothing about it and is raised on."""
+    if error.retry:
+        raise error
+    return error.message

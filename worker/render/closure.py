@@ -28,7 +28,7 @@ from towline.worker.render.kustomization import (
     references_of,
 )
 from towline.worker.resolve import joined, resolve
-from towline.worker.tree import Entry, EntryKind, Tree
+from towline.worker.tree import Entry, EntryKind, Tree, lasting
 
 MAX_DEPTH = 32  # kustomizations on top of each other; real ones have five
 MAX_VISITS = 1_000  # kustomizations that kustomize would build, counted as often as it would build them
@@ -130,7 +130,7 @@ class _Scan:
         try:
             references = references_of(self._tree.read(entry, limit_bytes=MAX_KUSTOMIZATION_BYTES))
         except GitError as error:
-            references = References(problems=(Problem(message=error.message),))
+            references = References(problems=(Problem(message=lasting(error)),))
         self._problems += (replace(problem, file=self._name) for problem in references.problems)
         return references
 
@@ -156,7 +156,7 @@ class _Scan:
             self._outside(reference)
             return None
         except GitError as error:
-            self._problem(reference, error.message)
+            self._problem(reference, lasting(error))
             return None
         entry = resolved.entry
         if entry is not None and entry.kind is EntryKind.FOLDER and reference.wants is not Wants.FILE:
@@ -199,7 +199,7 @@ def plugin_references(tree: Tree, entry: Entry) -> References:
         try:
             return plugin_references_of(tree.read(entry, limit_bytes=MAX_KUSTOMIZATION_BYTES))
         except GitError as error:
-            return References(problems=(Problem(message=error.message),))
+            return References(problems=(Problem(message=lasting(error)),))
 
     return _PLUGINS.get(entry.id, parse)
 
@@ -227,7 +227,7 @@ class _Walk:
         try:
             part = part_of(self.tree, folder)
         except GitError as error:
-            self._problem(reference, way, error.message)
+            self._problem(reference, way, lasting(error))
             return 0
         self.parts[folder.path] = part
         self.problems += (_placed(problem, folder.path) for problem in part.problems)
@@ -251,7 +251,7 @@ class _Walk:
         try:
             resolved = resolve(self.tree, path)
         except GitError as error:
-            self._problem(reference, way, error.message)
+            self._problem(reference, way, lasting(error))
             return None
         self.links.update((link.path, link) for link in resolved.links)
         entry = resolved.entry

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from towline.shared.documents import load_documents
-from towline.shared.errors import ConfigError, Problem, RenderError
+from towline.shared.errors import ConfigError, Problem, RenderError, Unavailable
 from towline.worker.checkout import write_checkout
 from towline.worker.render.kustomization import FILE_NAMES
 from towline.worker.render.origins import Origins
@@ -39,14 +39,22 @@ def build(
     program = programs.path("kustomize")
     entry = resolve(tree, folder).entry
     real = entry.path if entry else folder
-    with tempfile.TemporaryDirectory(prefix="towline-render-", ignore_cleanup_errors=True) as private:
-        root = Path(private, "tree")
-        root.mkdir()
+    with _private_folder() as private:
+        root = Path(private)
         write_checkout(tree, paths, root)
         finished = run([program, "build", root / real], folder=root, limits=limits)
     if finished.status != 0:
         raise failed(finished, root=root, folder=real, paths=paths)
     return _documents(finished.output, Origins(tree, real, paths))
+
+
+def _private_folder() -> tempfile.TemporaryDirectory[str]:
+    try:
+        return tempfile.TemporaryDirectory(prefix="towline-render-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise Unavailable(
+            f"no private folder can be made for a render: {error.strerror}", hint="make room in TMPDIR"
+        ) from error
 
 
 def _documents(output: bytes, origins: Origins) -> list[Loaded]:

@@ -15,7 +15,7 @@ from bisect import bisect_right
 
 from towline.shared.errors import GitError
 from towline.worker.render.kustomization import FILE_NAMES
-from towline.worker.tree import EntryKind, Tree
+from towline.worker.tree import EntryKind, Tree, lasting
 
 KIND = re.compile(rb"^kind:[ \t]*[\"']?([A-Za-z0-9]+)", re.MULTILINE)
 NAME = re.compile(rb"^ {1,8}name:[ \t]*[\"']?([^\s\"'#]+)", re.MULTILINE)
@@ -51,13 +51,11 @@ class Origins:
         if entry is None or entry.kind is not EntryKind.FILE or not path.endswith((".yaml", ".yml", ".json")):
             return []
         try:
-            return [(kind, name, path, line) for kind, name, line in objects_in(self._read_bytes(path))]
-        except GitError:
+            data = self._tree.read(entry, limit_bytes=MAX_BYTES)
+        except GitError as error:
+            lasting(error)
             return []
-
-    def _read_bytes(self, path: str) -> bytes:
-        entry = self._tree.entry(path)
-        return self._tree.read(entry, limit_bytes=MAX_BYTES) if entry else b""
+        return [(kind, name, path, line) for kind, name, line in objects_in(data)]
 
 
 def objects_in(data: bytes) -> list[tuple[str, str, int]]:

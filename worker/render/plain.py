@@ -17,7 +17,7 @@ from towline.worker.remembered import Remembered
 from towline.worker.render.kustomization import FILE_NAMES
 from towline.worker.render.rendered import Loaded
 from towline.worker.resolve import resolve
-from towline.worker.tree import Entry, EntryKind, Tree
+from towline.worker.tree import Entry, EntryKind, Tree, lasting
 
 SUFFIXES = (".yaml", ".yml", ".json")
 CHART = "Chart.yaml"
@@ -91,7 +91,7 @@ class _Found:
         try:
             resolved = resolve(self.tree, path)
         except GitError as error:
-            self.problem(path, error.message)
+            self.problem(path, lasting(error))
             return
         self.links += resolved.links
         entry = resolved.entry
@@ -110,7 +110,7 @@ class _Found:
         try:
             listing = _LISTINGS.get(folder.id, lambda: _listing(self.tree, folder))
         except GitError as error:
-            self.problem(path, error.message)
+            self.problem(path, lasting(error))
             return
         self.seed.append(f"{path}\0{listing.digest}")
         self.problems += (replace(p, file=posixpath.join(path, p.file or "")) for p in listing.problems)
@@ -217,7 +217,7 @@ def read(tree: Tree, source: Source, problems: list[Problem]) -> list[Loaded]:
         problems += _hinted(error.problems or (Problem(message=error.message, file=source.path),), data)
         return []
     except GitError as error:
-        problems.append(Problem(message=error.message, file=source.path))
+        problems.append(Problem(message=lasting(error), file=source.path))
         return []
     if not any(_may_be_manifest(document) for document in documents):
         return []

@@ -146,14 +146,15 @@ def test_what_cannot_be_started_says_so(tmp_path: Path) -> None:
         run([tmp_path / "missing"], folder=tmp_path)
 
 
-def test_programs_are_found_by_variable_and_then_on_the_path(tmp_path: Path) -> None:
+def test_programs_are_found_by_variable_then_beside_this_python_then_on_the_path(tmp_path: Path) -> None:
     # given
     for name in ("kustomize", "mine"):
         (tmp_path / name).write_text("")
         (tmp_path / name).chmod(0o755)
+    beside = Path(sys.executable).parent / "kustomize"
     # then
-    on_path = Programs.find({"PATH": str(tmp_path)})
-    assert (on_path.kustomize, on_path.helm) == (tmp_path / "kustomize", None)
+    found = Programs.find({"PATH": str(tmp_path)})
+    assert found.kustomize == (beside if beside.exists() else tmp_path / "kustomize")
     named = Programs.find({"PATH": str(tmp_path), "TOWLINE_KUSTOMIZE": str(tmp_path / "mine")})
     assert named.kustomize == tmp_path / "mine"
 

@@ -3,9 +3,11 @@ from pathlib import Path
 import pytest
 from parts.trees import Content, Link, MemoryTree
 
+from towline.shared.errors import MirrorDamaged
 from towline.worker.inputs import Inputs, inputs_of
 from towline.worker.render.programs import Programs
 from towline.worker.services import services_of
+from towline.worker.tree import Entry
 
 SHOP: dict[str, Content] = {
     "base/kustomization.yaml": "resources: [app.yaml]",
@@ -110,3 +112,48 @@ def test_nothing_that_a_repository_holds_is_raised() -> None:
         }
     )
     assert all(found[name].problems for name in ("mail", "web", "cart"))
+
+
+class DamagedTree(MemoryTree):
+    """A tree whose mirror breaks: from the first read on, nothing can be read any more."""
+
+    is_damaged = False
+
+    def children(self, path: str) -> tuple[Entry, ...]:
+        if self.is_damaged:
+            raise MirrorDamaged("an object cannot be read")
+        return super().children(path)
+
+    def read(self, entry: Entry, *, limit_bytes: int) -> bytes:
+        if self.is_damaged:
+            raise MirrorDamaged("an object cannot be read")
+        return super().read(entry, limit_bytes=limit_bytes)
+
+
+@pytest.mark.parametrize("name", ["web", "mail", "linked"])
+def test_a_damaged_mirror_is_no_fault_of_a_service_and_is_not_remembered(name: str) -> None:
+    # given: folders that no other test has read
+    unique: dict[str, Content] = {
+        "base/app.yaml": f"kind: {name}",
+        "services/web/kustomization.yaml": f"resources: [../../base]\nnamePrefix: {name}-",
+        "services/mail/mail.yaml": f"kind: {name}",
+        "services/linked/kustomization.yaml": "resources: [a.yaml]",
+        "services/linked/a.yaml": Link(f"{name}.yaml"),
+        f"services/linked/{name}.yaml": "kind: A",
+    }
+    tree = DamagedTree({**SHOP, **unique})
+    service = services_of(tree, team=None, patterns=["services/*"], environment="staging")[name]
+    # when
+    tree.is_damaged = True
+    with pytest.raises(MirrorDamaged):
+        inputs_of(tree, service, environment="staging")
+    # then
+    tree.is_damaged = False
+    assert inputs_of(tree, service, environment="staging").problems == ()
+
+
+def test_services_of_a_damaged_mirror_are_not_listed() -> None:
+    tree = DamagedTree({**SHOP, "services/unseen/kustomization.yaml": "namePrefix: unseen-"})
+    tree.is_damaged = True
+    with pytest.raises(MirrorDamaged):
+        services_of(tree, team=None, patterns=["services/*"], environment="staging")
