@@ -116,3 +116,17 @@ def test_schema_and_model_refuse_the_same_team_file(text: str) -> None:
     assert not Draft202012Validator(schema_of("team.schema.json")).is_valid(value_of(text))
     with pytest.raises(ConfigError):
         parse_team_config(text.encode())
+
+
+def test_the_documentation_names_every_key() -> None:
+    text = (EXAMPLES.parent / "configure.md").read_text(encoding="utf-8")
+    parts = [part for name in FILES for part in [schema_of(name), *schema_of(name)["$defs"].values()]]
+    keys = {key for part in parts for key in part.get("properties", {})}
+
+    missing = {
+        key
+        for key in keys
+        if f"`{key}`" not in text and f"### {key}\n" not in text and f"{{{key}: " not in text
+    }
+
+    assert missing == set()
