@@ -22,14 +22,14 @@ def read_body(request: Request, *, limit_bytes: int) -> bytes:
     try:
         return _read(request, limit_bytes)
     except DeliveryError:
-        _stop_reading(request)
+        _close_after_answer(request)
         raise
 
 
 def check_length(request: Request, *, limit_bytes: int) -> None:
     """Raises TooLarge when the request itself says that its body is above the limit; reads nothing of it."""
     if (request.content_length or 0) > limit_bytes:
-        _stop_reading(request)
+        _close_after_answer(request)
         raise too_large(limit_bytes)
 
 
@@ -61,8 +61,8 @@ def _ended_early() -> DeliveryError:
     return DeliveryError("the body ended early", hint="send it again")
 
 
-def _stop_reading(request: Request) -> None:
-    """What is left of the body is not waited for: the connection is closed behind the answer."""
+def _close_after_answer(request: Request) -> None:
+    """What is left of the body is not waited for."""
     connection = request.environ.get("gunicorn.socket")
     if isinstance(connection, Connection):
-        connection.stop_reading()
+        connection.close_after_answer()

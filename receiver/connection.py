@@ -32,6 +32,7 @@ class Connection(socket.socket):
     deadline = 0.0  # monotonic; end of the reads of the present request
     is_late = False  # a read was not answered in time
     is_answered = False
+    head: Any = None  # gunicorn's parsed head of the present request
 
     @classmethod
     def of(cls, accepted: socket.socket) -> Connection:
@@ -65,9 +66,10 @@ class Connection(socket.socket):
         self.settimeout(SEND_SECONDS)
         super().sendall(data, flags)
 
-    def stop_reading(self) -> None:
-        """Let every further read fail at once."""
-        self.deadline = 0.0
+    def close_after_answer(self) -> None:
+        """What is left of the body is not waited for, and no other request is read."""
+        if self.head is not None:
+            self.head.force_close()
 
     def finish(self) -> None:
         """Answer a head that never came, read what is still on its way, and close."""
@@ -97,3 +99,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if goes_on is False:
             conn.sock.finish()
         return goes_on
+
+    def handle_request(self, req: object, conn: TConn) -> object:
+        """Called by gunicorn when the head of a request was read."""
+        conn.sock.head = req
+        return super().handle_request(req, conn)

@@ -16,6 +16,7 @@ from gunicorn.glogging import Logger
 from towline.receiver.app import create_app
 from towline.receiver.connection import Worker
 from towline.shared.config import Config
+from towline.shared.supervise import die_with_parent
 
 THREADS = 32  # each may be held for some seconds by a slow client; an idle one costs little
 CONNECTIONS = 1_000
@@ -73,8 +74,13 @@ def settings(config: Config) -> dict[str, Any]:
         "logger_class": Log,
         "preload_app": True,
         "control_socket_disable": True,
+        "post_fork": _ends_with_parent,
         "proc_name": "towline-receiver",
     }
+
+
+def _ends_with_parent(arbiter: Any, worker: Any) -> None:  # noqa: ANN401 - gunicorn's
+    die_with_parent(worker.ppid)
 
 
 def serve(config: Config) -> int:
