@@ -2,10 +2,10 @@
 
 In: refs and revisions that jobs need. Out: tips, trees and commits of the object database. With worker/git_remote.py,
 revision_tree.py and packs.py the one door to Git.
-State, all of it a cache, in `<root>/<name>-<digest of url>/`: `mirror.git` (our refs in it are `refs/mirror/<digest of
-the ref>`, since the server's own names may clash with each other on disk), `damaged` (a note: clone anew), `set-aside`
-(the last damaged mirror), and the files of worker/fetch_line.py and git_remote.py. Everything that changes the mirror
-happens under the lock of worker/fetch_line.py; reading needs none.
+State, all of it a cache, in `<root>/<name>-<digest of url>/`: `mirror-<time>.git` (our refs in it are
+`refs/mirror/<digest of the ref>`, since the server's own names may clash with each other on disk), `damaged` (a note:
+clone anew), `clone.git` (being cloned), `set-aside` (the last damaged mirror), and the files of worker/fetch_line.py
+and git_remote.py. Everything that changes the mirror happens under the lock of worker/fetch_line.py; reading needs none.
 Killed half-way: lock files and temporary packs are left, and removed by who has the lock next; a clone that was cut off
 is a mirror with fewer objects, which the next fetch completes.
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -59,11 +60,10 @@ class Mirror:
         digest = hashlib.sha256(repository.url.encode()).hexdigest()[:12]
         self._folder = root / f"{repository.name}-{digest}"
         self._name = repository.name
-        self._path = self._folder / "mirror.git"
         self._note = self._folder / "damaged"
         self._line = FetchLine(self._folder)
         self._remote = GitRemote(repository, self._folder)
-        self._open: tuple[int, pygit2.Repository] | None = None
+        self._open: tuple[Path, pygit2.Repository] | None = None
         deadlines.prepare()
 
     def fetch(self, ref: str, *, deadline_seconds: float) -> Revision | None:
@@ -129,29 +129,43 @@ class Mirror:
             return None if git.is_shallow else False
 
     def _bring(self, refs: frozenset[str], deadline: Deadline) -> Mapping[str, Revision]:
-        """Fetch these refs under the lock; a mirror that turns out to be damaged is cloned anew, once."""
+        """Fetch these refs under the lock; a mirror that is or turns out to be damaged is cloned anew, once."""
+        if not self._note.exists():
+            try:
+                return self._brought(self._ready(), refs, deadline)
+            except MirrorDamaged:
+                pass  # and noted
+        return self._cloned(refs, deadline)
+
+    def _cloned(self, refs: frozenset[str], deadline: Deadline) -> Mapping[str, Revision]:
+        """Fetch into a new mirror; what can still be read of the old one stays until the new one is there."""
+        draft = self._folder / "clone.git"
+        shutil.rmtree(draft, ignore_errors=True)
         try:
-            return self._brought(refs, deadline)
-        except MirrorDamaged:
-            pass  # noted, so it is set aside now
-        try:
-            return self._brought(refs, deadline)
+            tips = self._brought(self._made(draft), refs, deadline)
         except MirrorDamaged as damage:
             raise ForgeDown(
                 f"what the Git server of {self._name} sends cannot be read: {damage.message}",
                 hint="it is tried again by itself; `git clone` and `git fsck` say more",
             ) from damage
+        old = self._path()
+        draft.rename(self._new_path())
+        self._set_aside(old)
+        return tips
 
-    def _brought(self, refs: frozenset[str], deadline: Deadline) -> Mapping[str, Revision]:
-        git = self._ready()
-        known = [ref for ref in refs if git.references.get(_local(ref)) is not None]
+    def _brought(
+        self, git: pygit2.Repository, refs: frozenset[str], deadline: Deadline
+    ) -> Mapping[str, Revision]:
+        with reading("a ref", self._report):
+            known = [ref for ref in refs if git.references.get(_local(ref)) is not None]
         # One round trip where the history continues; only the tip of what is seen for the first time.
         depth = 0 if len(known) == len(refs) else 1
         specs = [f"+{ref}:{_local(ref)}" for ref in sorted(refs)]
         advertised = self._fetch(git, Wish(specs=specs, depth=depth, is_first=not known), deadline)
-        for ref in known:
-            if ref not in advertised:
-                git.references.delete(_local(ref))
+        with reading("a ref", self._report):
+            for ref in known:
+                if ref not in advertised:
+                    git.references.delete(_local(ref))
         tips = {ref: self._tip(git, ref, advertised) for ref in refs if ref in advertised}
         with reading("a pack", self._report):
             consolidate(git)
@@ -206,7 +220,7 @@ class Mirror:
         self._check_id(revision)
         id = pygit2.Oid(hex=revision)
         missing = RevisionMissing(f"{self._name} has no commit {short(revision)} in its mirror")
-        if not self._path.is_dir():
+        if self._path() is None:
             raise missing
         with reading(short(revision), self._report):
             git = self._git()
@@ -229,52 +243,61 @@ class Mirror:
             )
 
     def _make_folder(self) -> None:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._no_room(error) from error
+
+    def _no_room(self, error: Exception) -> Unavailable:
+        return Unavailable(
+            f"the mirror of {self._name} cannot be made: {clean(str(error))}",
+            hint="check room and rights of data_dir",
+        )
 
     def _ready(self) -> pygit2.Repository:
-        """The repository to fetch into, made or made anew if need be; the lock is held."""
-        if self._note.exists():
-            self._set_aside()
+        """The repository to fetch into, made if need be; the lock is held."""
+        path = self._path()
+        if path is None:
+            return self._made(self._new_path())
         try:
-            self._tidy()
-            if self._path.is_dir():
-                return self._git()
+            _tidy(path)
+            return self._git()
         except MirrorDamaged:
-            self._set_aside()
-        return self._made()
+            self._set_aside(path)
+            return self._made(self._new_path())
 
-    def _made(self) -> pygit2.Repository:
+    def _path(self) -> Path | None:
+        """Where the mirror is: in a new folder after each clone, as libgit2 remembers packs by their path."""
+        return max(self._folder.glob("mirror-*.git"), default=None)
+
+    def _new_path(self) -> Path:
+        return self._folder / f"mirror-{time.time_ns():020d}.git"
+
+    def _made(self, path: Path) -> pygit2.Repository:
         try:
-            git = pygit2.init_repository(self._path, bare=True)
+            git = pygit2.init_repository(path, bare=True)
             # To other ports of the same host, and from http to https, redirects are followed all the same.
             git.config["http.followRedirects"] = "false"
         except (pygit2.GitError, OSError) as error:
-            raise Unavailable(
-                f"the mirror of {self._name} cannot be made: {clean(str(error))}",
-                hint="check room and rights of data_dir",
-            ) from error
-        return self._git()
+            raise self._no_room(error) from error
+        return git
 
     def _git(self) -> pygit2.Repository:
         """The repository, opened once, and again when another process cloned it anew."""
+        path = self._path()
         with reading("it", self._report):
-            inode = self._path.stat().st_ino
-            if self._open is None or self._open[0] != inode:
-                self._open = (inode, pygit2.Repository(self._path))
+            if path is None:
+                raise FileNotFoundError("the mirror is gone")
+            if self._open is None or self._open[0] != path:
+                self._open = (path, pygit2.Repository(path))
             return self._open[1]
 
-    def _tidy(self) -> None:
-        """Remove what a killed fetch leaves; nobody else writes while we hold the lock."""
-        for pattern in ("*.lock", "refs/mirror/*.lock", "objects/pack/pack_git2_*", "objects/pack/tmp_*"):
-            for path in self._path.glob(pattern):
-                path.unlink(missing_ok=True)
-
-    def _set_aside(self) -> None:
+    def _set_aside(self, path: Path | None) -> None:
         """Keep one damaged mirror for whoever wants to know why."""
         aside = self._folder / "set-aside"
         shutil.rmtree(aside, ignore_errors=True)
-        if self._path.exists():
-            self._path.rename(aside)
+        if path is not None:
+            path.rename(aside)
         self._note.unlink(missing_ok=True)
         self._open = None
 
@@ -282,6 +305,13 @@ class Mirror:
         """Note that the mirror is damaged; the next fetch clones it anew."""
         self._make_folder()
         self._note.write_text(f"{reason}\n")
+
+
+def _tidy(path: Path) -> None:
+    """Remove what a killed fetch leaves; nobody else writes while we hold the lock."""
+    for pattern in ("*.lock", "refs/mirror/*.lock", "objects/pack/pack_git2_*", "objects/pack/tmp_*"):
+        for left in path.glob(pattern):
+            left.unlink(missing_ok=True)
 
 
 def _local(ref: str) -> str:

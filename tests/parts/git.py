@@ -191,6 +191,7 @@ class Faults:
     drip_bytes: int = 0  # send the pack in pieces of this size ...
     drip_seconds: float = 0.05  # ... with this pause
     cut_pack_after: int | None = None  # close the connection after this many bytes of the pack's answer
+    ignore_expect: bool = False  # never send `100 Continue`, as some proxies do not
     corrupt_pack: bool = False  # flip bytes in the middle of the pack's answer
 
 
@@ -287,8 +288,9 @@ class _Request(BaseHTTPRequestHandler):
         """Nothing: the server keeps its list of requests."""
 
     def handle_expect_100(self) -> bool:
-        super().handle_expect_100()
-        self.wfile.flush()
+        if not self.server.owner.faults.ignore_expect:
+            super().handle_expect_100()
+            self.wfile.flush()
         return True
 
     def do_GET(self) -> None:
