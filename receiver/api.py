@@ -98,7 +98,7 @@ def redeliver(caller: Caller, path: dict[str, str], given: None) -> PushAccepted
 
 def push(caller: Caller, path: dict[str, str], given: PushInput) -> PushAccepted:
     """As if the forge had called: bring what a ref deploys to its tip."""
-    return accepted(start_push(caller, path["name"], given.ref))
+    return accepted(start_push(caller, path["name"], given.ref, allow_prune=given.allow_prune))
 
 
 def name_in(path: dict[str, str]) -> ReleaseName:

@@ -69,6 +69,7 @@ class PushInput(Input):
     ref: str = Field(
         min_length=1, max_length=255, description="a branch (`main`) or a whole ref (`refs/heads/main`)"
     )
+    allow_prune: bool = Field(False, description="the operator's word for removals above the limit")
 
 
 class Release(Answer):

@@ -99,8 +99,8 @@ def start_sync(caller: Caller, view: ReleaseView, *, revision: str | None, allow
         )
     log.info("api.sync", release=str(view.name), revision=revision, operator=caller.grant.name)
     if revision is None:
-        new = operator_delivery(caller, repository=repository, ref=ref)
-        delivery = context.ledger.push_release(new, release=str(view.name), allow_prune=allow_prune)
+        new = operator_delivery(caller, repository=repository, ref=ref, allow_prune=allow_prune)
+        delivery = context.ledger.push_release(new, release=str(view.name))
         return delivery.jobs[0]
     with context.broker.guard():
         sequence = context.queue.wishes.next_sequence()
@@ -127,7 +127,7 @@ def start_redelivery(caller: Caller, identifier: str) -> Delivery:
     return caller.context.ledger.redeliver(delivery)
 
 
-def operator_delivery(caller: Caller, *, repository: str, ref: str) -> NewDelivery:
+def operator_delivery(caller: Caller, *, repository: str, ref: str, allow_prune: bool) -> NewDelivery:
     """The entry of the ledger for what an operator asks for."""
     return NewDelivery(
         id=f"operator-{secrets.token_hex(8)}",
@@ -137,10 +137,11 @@ def operator_delivery(caller: Caller, *, repository: str, ref: str) -> NewDelive
         pushes=(Push(ref=ref, before=None, after=None),),
         received_at=time.time(),
         trigger=Trigger.OPERATOR,
+        allow_prune=allow_prune,
     )
 
 
-def start_push(caller: Caller, repository_name: str, ref_or_branch: str) -> Delivery:
+def start_push(caller: Caller, repository_name: str, ref_or_branch: str, *, allow_prune: bool) -> Delivery:
     """Look at a ref as if the forge had called; raises InvalidInput for one that deploys nothing that is the caller's."""
     config = caller.context.config
     repository = config.repository(repository_name)
@@ -149,7 +150,7 @@ def start_push(caller: Caller, repository_name: str, ref_or_branch: str) -> Deli
     if not environments or not all(caller.grant.covers(name) for name in environments):
         raise unusable("ref", found=ref_or_branch, allowed="a branch that `branches` maps to an environment")
     log.info("api.push", repository=repository.name, ref=ref, operator=caller.grant.name)
-    new = operator_delivery(caller, repository=repository.name, ref=ref)
+    new = operator_delivery(caller, repository=repository.name, ref=ref, allow_prune=allow_prune)
     return caller.context.ledger.accept(new, urgent=True)
 
 

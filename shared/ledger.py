@@ -105,6 +105,7 @@ class NewDelivery(BaseModel):
     pushes: tuple[Push, ...] = ()
     received_at: float
     trigger: Trigger = Trigger.WEBHOOK
+    allow_prune: bool = False  # an operator's word for removals above the limit
 
 
 class Ledger:
@@ -127,16 +128,12 @@ class Ledger:
                 new, lambda sequence: [_arguments(new, push, sequence) for push in new.pushes], queue
             )
 
-    def push_release(self, new: NewDelivery, *, release: str, allow_prune: bool) -> Delivery:
-        """The same for an operator who wants one release synced to the tip of the ref, whether its inputs changed or not."""
+    def push_release(self, new: NewDelivery, *, release: str) -> Delivery:
+        """The same for an operator who wants one release synced to the tip of the ref, whatever its inputs are."""
         (push,) = new.pushes
 
         def arguments(sequence: int) -> list[PushArguments]:
-            return [
-                _arguments(new, push, sequence).model_copy(
-                    update={"release": release, "allow_prune": allow_prune}
-                )
-            ]
+            return [_arguments(new, push, sequence).model_copy(update={"release": release})]
 
         with self._broker.guard():
             return self._transaction(new, arguments, QueueName.URGENT)
@@ -291,6 +288,7 @@ def _arguments(new: NewDelivery, push: Push, sequence: int) -> PushArguments:
         sequence=sequence,
         trigger=new.trigger.value,
         delivery=new.id,
+        allow_prune=new.allow_prune,
         received_at=new.received_at,
     )
 
