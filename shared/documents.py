@@ -297,9 +297,8 @@ class _Loader:
 
 
 def _is_merge(key: Event) -> bool:
-    if type(key) is not ScalarEvent or (key.value != "<<" and key.tag != MERGE_TAG):
-        return False
-    return bool(key.value == "<<" and (key.implicit[0] or key.tag == MERGE_TAG))
+    is_sign = type(key) is ScalarEvent and key.value == "<<"
+    return is_sign and (key.implicit[0] or key.tag == MERGE_TAG)
 
 
 def _syntax_problem(error: yaml.YAMLError, *, data: bytes, file: str) -> Problem:
