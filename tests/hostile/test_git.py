@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
+import zlib
 
 import pytest
 from parts.git import AUTHOR, Submodule, Symlink
@@ -13,6 +15,7 @@ from pygit2.enums import ObjectType
 from towline.shared.errors import FetchRefused, ForgeDown, GitError, PathOutsideCheckout, TowlineError
 from towline.shared.secret import Secret
 from towline.worker.mirror import MAX_PERSON, MAX_SUBJECT, Mirror
+from towline.worker.revision_tree import RevisionTree
 
 MAIN = "refs/heads/main"
 SECONDS = 20
@@ -27,6 +30,16 @@ def mirror(tmp_path, origin):
 
 def fetch(mirror, seconds=SECONDS):
     return mirror.fetch(MAIN, deadline_seconds=seconds)
+
+
+def write_object(repository, kind, data):
+    """Write a loose object whatever is in it, and return its id."""
+    whole = b"%s %d\0%s" % (kind, len(data), data)
+    id = hashlib.sha1(whole).hexdigest()
+    file = repository / "objects" / id[:2] / id[2:]
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(zlib.compress(whole))
+    return id
 
 
 class TestTime:
@@ -260,6 +273,31 @@ class TestContent:
         assert tree.entry("ok") is not None
         with pytest.raises(GitError, match="bytes of names"):
             tree.children("big")
+
+    @pytest.mark.parametrize(
+        "raw",
+        [
+            b"garbage",
+            b"100644 a",
+            b"100644 a\0short",
+            b"999999 a\0" + b"1" * 20,
+            b"x a\0" + b"1" * 20,
+            b" a\0" + b"1" * 20,
+        ],
+    )
+    def test_a_folder_that_is_not_as_git_writes_it_is_an_error_and_no_damage(self, origin, raw):
+        # given: an object that is what its id says, as a server without checks would send it
+        git = origin.repository
+        bad = bytes.fromhex(write_object(origin.path, b"tree", raw))
+        root = git.write(ObjectType.TREE, b"40000 bad\0" + bad + b"100644 ok\0" + git.create_blob(b"1").raw)
+        reports = []
+        tree = RevisionTree(git, root, reports.append)
+
+        # then
+        assert tree.entry("ok") is not None
+        with pytest.raises(GitError, match="not a folder as Git writes it"):
+            tree.children("bad")
+        assert reports == []
 
     def test_a_branch_that_leads_to_a_file_is_refused(self, origin, mirror):
         origin.commit({"a": "1"})
