@@ -98,10 +98,10 @@ class Engine:
             self.run_syncs()
         return line
 
-    def deploy(self, files: Mapping[str, Content | None], *, branch: str = "main") -> str:
+    def deploy(self, files: Mapping[str, Content | None], *, branch: str = "main", **arguments: Any) -> str:
         """Commit, push and sync; returns the revision."""
         revision = self.commit(files, branch=branch)
-        self.push(branch=branch)
+        self.push(branch=branch, **arguments)
         return revision
 
     def waiting(self) -> list[SyncArguments]:
