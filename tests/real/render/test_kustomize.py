@@ -1,11 +1,12 @@
 """Kustomizations built by the real program."""
 
+import tempfile
 from pathlib import Path
 
 import pytest
 from parts.trees import Content, Link, MemoryTree
 
-from towline.shared.errors import ProgramLimit, RenderError
+from towline.shared.errors import ProgramLimit, RenderError, Unavailable
 from towline.worker.inputs import inputs_of
 from towline.worker.render.kustomize import build
 from towline.worker.render.programs import Limits, Programs
@@ -246,12 +247,21 @@ def test_what_the_checks_before_would_miss_is_stopped_by_the_program_itself(
     assert not isinstance(caught.value, ProgramLimit)
 
 
-def test_nothing_is_left_in_the_temporary_folder(programs: Programs, tmp_path: Path) -> None:
+def test_nothing_is_left_in_the_temporary_folder(
+    programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # given
-    before = set(Path("/tmp").glob("towline-render-*"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     # when
     rendered(programs)
     with pytest.raises(RenderError):
         rendered(programs, {"base/app.yaml": "{"})
     # then
-    assert set(Path("/tmp").glob("towline-render-*")) <= before
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_room_for_a_private_folder_may_pass(programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/nonexistent")
+    with pytest.raises(Unavailable) as caught:
+        rendered(programs)
+    assert caught.value.retry
