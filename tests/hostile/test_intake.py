@@ -122,6 +122,7 @@ def test_an_endless_chunked_body_is_413_at_once(intake: Intake) -> None:
         except (BrokenPipeError, ConnectionResetError):
             pass
 
+        assert status_of(connection) == 413
     assert time.monotonic() - started < STALL_SECONDS + 1
 
 
@@ -208,7 +209,7 @@ def test_a_header_of_10_mb_is_refused(intake: Intake) -> None:
         except (BrokenPipeError, ConnectionResetError):
             pass
 
-        assert status_of(connection) in (0, 431)
+        assert status_of(connection) == 431
     assert time.monotonic() - started < 2
     assert memory_mb(intake) - before < 8
 
