@@ -1,7 +1,7 @@
 """A folder on disk, seen as the tree of a revision: for commands that work on a checkout, and for nothing else.
 
-In: a folder. Out: the entries, bytes and ids that Git would give for a commit of all that lies in it (also of what
-`.gitignore` names). State: what was read so far, in memory; a change on disk is not seen by the same LocalTree.
+In: a folder. Out: the entries, bytes and ids that Git would give for a commit of all that lies in it (so without what is
+ignored). State: what was read so far, in memory; a change on disk is not seen by the same LocalTree.
 
 Confined like a revision: no link is followed, `.git` is not there, and neither are sockets, devices and pipes.
 A folder that is a repository of its own is shown as a submodule.
@@ -15,6 +15,7 @@ import stat
 from pathlib import Path
 
 from towline.shared.errors import GitError
+from towline.worker.ignored import ignored_by_git
 from towline.worker.names import checked_path, is_git_folder, is_usable_name
 from towline.worker.tree import Entry, EntryKind
 
@@ -31,6 +32,7 @@ class LocalTree:
 
     def __init__(self, root: Path) -> None:
         self._root = root.resolve(strict=True)
+        self._is_ignored = ignored_by_git(self._root)
         self._folders: dict[str, dict[str, Entry]] = {}
         self._ids: dict[str, str] = {}
         self._unusable: dict[str, str] = {}  # folder -> a name in it that may not be used
@@ -101,6 +103,8 @@ class LocalTree:
             self._unusable[folder] = item.name
             return None
         path = f"{folder}/{item.name}" if folder else item.name
+        if self._is_ignored(path, item.is_dir(follow_symlinks=False)):
+            return None
         if item.is_symlink():
             target = os.fsencode(os.readlink(item.path))
             return Entry(path=path, kind=EntryKind.SYMLINK, id=_id(b"blob", target), size_bytes=len(target))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 from parts.git import Executable, Submodule, Symlink
 
-from towline.shared.errors import GitError, RevisionMissing
+from towline.shared.errors import FetchRefused, GitError, RevisionMissing
 from towline.worker.tree import EntryKind
 
 MAIN, RELEASE = "refs/heads/main", "refs/heads/release"
@@ -296,3 +298,33 @@ class TestEnsure:
     def test_an_id_of_sha256_is_refused_by_name(self, mirror):
         with pytest.raises(RevisionMissing, match="SHA-256"):
             mirror.ensure("1" * 64, ref=None, deadline_seconds=SECONDS)
+
+
+def test_a_repository_with_sha256_ids_is_refused_by_name(tmp_path, git_server, make_mirror):
+    # given
+    served, work = git_server.folder / "sha256.git", tmp_path / "work"
+    for command in (
+        ["git", "init", "-q", "--bare", "--object-format=sha256", served],
+        ["git", "init", "-q", "--object-format=sha256", work],
+        [
+            "git",
+            "-C",
+            work,
+            "-c",
+            "user.name=a",
+            "-c",
+            "user.email=a@b",
+            "commit",
+            "-q",
+            "--allow-empty",
+            "-m",
+            "x",
+        ],
+        ["git", "-C", work, "push", "-q", served, "HEAD:main"],
+    ):
+        subprocess.run(command, check=True, capture_output=True)
+
+    # then
+    for url in (f"{git_server.url}/sha256.git", served.as_uri()):
+        with pytest.raises(FetchRefused, match="SHA-256"):
+            fetch(make_mirror(url))
