@@ -153,9 +153,9 @@ class _Attempt:
         name = self._repository.name
         late = f"the Git server of {name} did not finish within {self._deadline.seconds:g} s"
         is_stalled = git_errors.is_late(text)
-        if expect is not Expect.OFF and not self._deadline.has_passed:
-            if is_stalled or git_errors.EXPECTATION_FAILED in text:
-                return _Stalled(late, hint="it is tried again by itself")
+        may_be_the_expectation = is_stalled or git_errors.EXPECTATION_FAILED in text
+        if expect is not Expect.OFF and may_be_the_expectation and not self._deadline.has_passed:
+            return _Stalled(late, hint="it is tried again by itself")
         if is_stalled or self._deadline.has_passed:
             return ForgeDown(late, hint="it is tried again by itself")
         if wish.is_by_id and git_errors.is_refused_id(text):

@@ -9,7 +9,9 @@ from towline.shared.model import Forge
 from towline.shared.secret import Secret
 
 
-def repository(url: str, *, credentials: Credentials | None = None, allow_insecure: bool = True) -> Repository:
+def repository(
+    url: str, *, credentials: Credentials | None = None, allow_insecure: bool = True
+) -> Repository:
     """The repository `shop` at a URL."""
     return Repository(
         name="shop",

@@ -32,7 +32,7 @@ def test_a_name_that_git_allows_is_usable(name):
         "a\x00b",
         "a\nb",
         "\x7f",
-        "caf�",
+        "caf\udce9",
         "x" * (MAX_NAME_BYTES + 1),
     ],
 )
