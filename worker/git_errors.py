@@ -17,7 +17,6 @@ REFERENCE, ZLIB, REPOSITORY, CONFIG, ODB, OBJECT, TAG, TREE, INDEXER, SHA = 4, 5
 DAMAGE = frozenset({REFERENCE, ZLIB, REPOSITORY, CONFIG, ODB, OBJECT, TAG, TREE, INDEXER, SHA})
 
 URL_USER = re.compile(r"(?<=://)[^/\s@]+@")
-UNPRINTABLE = re.compile(r"[^\x20-\x7e\u00a0-\u2027\u202f-\ufefe]+")
 STATUS = re.compile(r"unexpected http status code: (\d+)")
 
 EXPECTATION_FAILED = "unexpected http status code: 417"
@@ -35,8 +34,9 @@ NOT_GIT = re.compile(r"content-type", re.IGNORECASE)
 
 
 def clean(text: str) -> str:
-    """One line without control characters, users and passwords in URLs, and without an end that nobody reads."""
-    return URL_USER.sub("***@", UNPRINTABLE.sub(" ", text)).strip()[:MAX_TEXT]
+    """One line without control characters (also those that turn the writing round), users and passwords in URLs, and without an end that nobody reads."""
+    plain = "".join(character if character.isprintable() else " " for character in text[: 4 * MAX_TEXT])
+    return URL_USER.sub("***@", plain).strip()[:MAX_TEXT]
 
 
 def is_damage(error_class: int, text: str) -> bool:

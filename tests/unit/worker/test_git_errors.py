@@ -49,7 +49,7 @@ def test_an_error_shows_no_user_or_password_of_a_url():
 
 
 def test_an_error_shows_one_short_line_of_what_a_server_sends():
-    text = clean("remote:\x1b[31m red\r\n\x00" + "x" * 10_000)
+    text = clean("remote:\x1b[31m red\r\n\x00\u202e\u2066\u200b\ud800" + "x" * 10_000)
 
     assert text.isprintable()
     assert len(text) == MAX_TEXT
