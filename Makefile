@@ -50,7 +50,7 @@ lint: install  ## ruff, types, import rules
 bench: programs  ## the figures of docs/performance.md, on this machine
 	$(BIN)/python bench/run.py
 
-schemas: install  ## write the JSON Schemas, the CRD and docs/errors.md anew
+schemas: install  ## write the JSON Schemas anew
 	$(BIN)/python -m towline.shared.schemas_write
 
 cluster: programs  ## start a real control plane on loopback; writes .cluster/kubeconfig

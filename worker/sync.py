@@ -145,6 +145,8 @@ class Attempt:
                 return remove(self.tools, state, self.wanted, self.lease, self.stages)
             return self._bring(state, state.service)
         except (Refused, RenderError, ConfigError, GitError, ClusterError) as error:
+            if error.retry:  # a damaged mirror is one: it is cloned anew
+                raise
             self.tools.prepared.clear()  # what was there may have been deleted by others
             return refused(self.tools, state, self.wanted, error, self.stages)
 

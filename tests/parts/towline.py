@@ -1,7 +1,7 @@
 """Towline itself as processes, started by its command line as a user does.
 
-    def test_something(towline):
-        towline.start("worker"); towline.deliver(towline.origin.commit({...}))
+def test_something(towline):
+    towline.start("worker"); towline.deliver(towline.origin.commit({...}))
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from typing import Any
 
 import pytest
 import yaml
-
 from parts.control_plane import ControlPlane
 from parts.engine import configuration, parsed
 from parts.eventually import eventually
 from parts.git import Origin
 from parts.processes import Process, free_port
+
 from towline.shared.config import Config
 from towline.shared.ledger import NewDelivery
 from towline.shared.model import Push, ReleaseName, Revision
@@ -68,6 +68,14 @@ class Towline:
             process.wait_ready(lambda: len(self.workers()) >= 3)
         return process
 
+    def start_embedded(self) -> Process:
+        """Start `towline up` where no Redis is configured, so that it brings its own."""
+        process = Process("up", self._command("up"), folder=self.folder)
+        process.start()
+        self._processes["up"] = process
+        process.wait_ready(lambda: self.get("/readyz")[0] == 200)
+        return process
+
     def _command(self, *words: str) -> list[str | Path]:
         environment = [f"TOWLINE_KUSTOMIZE={self._kustomize}", f"PATH={os.defpath}"]
         program = [sys.executable, "-m", "towline.cli", *words, "--config", self.config_path]
@@ -76,7 +84,9 @@ class Towline:
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run one command to its end."""
         command = [str(word) for word in self._command(*words)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=self.folder)
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=60, check=False, cwd=self.folder
+        )
 
     def stop(self) -> None:
         """End everything that still runs."""
@@ -107,12 +117,19 @@ class Towline:
         identifier = f"t-{uuid.uuid4().hex[:12]}"
         push = Push(ref=f"refs/heads/{branch}", before=None, after=Revision(revision))
         new = NewDelivery(
-            id=identifier, repository="shop", forge="github", event="push", pushes=(push,), received_at=time.time()
+            id=identifier,
+            repository="shop",
+            forge="github",
+            event="push",
+            pushes=(push,),
+            received_at=time.time(),
         )
         self.tools.ledger.accept(new)
         return identifier
 
-    def webhook(self, revision: str, *, branch: str = "main", delivery: str = "") -> tuple[int, dict[str, Any]]:
+    def webhook(
+        self, revision: str, *, branch: str = "main", delivery: str = ""
+    ) -> tuple[int, dict[str, Any]]:
         """Call the receiver as GitHub does."""
         payload = {
             "ref": f"refs/heads/{branch}",
