@@ -34,9 +34,9 @@ NOT_GIT = re.compile(r"content-type", re.IGNORECASE)
 
 
 def clean(text: str) -> str:
-    """One line without control characters (also those that turn the writing round), users and passwords in URLs, and without an end that nobody reads."""
-    plain = "".join(character if character.isprintable() else " " for character in text[: 4 * MAX_TEXT])
-    return URL_USER.sub("***@", plain).strip()[:MAX_TEXT]
+    """One short line for people: no user or password in a URL, no character that moves a cursor or turns writing."""
+    plain = URL_USER.sub("***@", text)[: 4 * MAX_TEXT]
+    return "".join(character if character.isprintable() else " " for character in plain).strip()[:MAX_TEXT]
 
 
 def is_damage(error_class: int, text: str) -> bool:

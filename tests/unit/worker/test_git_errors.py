@@ -48,6 +48,10 @@ def test_an_error_shows_no_user_or_password_of_a_url():
     assert "git.example.com" in str(error)
 
 
+def test_a_very_long_token_in_a_url_is_not_shown_in_part():
+    assert "hunter2" not in clean(f"https://{'hunter2' * 1000}@git.example.com/a.git")
+
+
 def test_an_error_shows_one_short_line_of_what_a_server_sends():
     text = clean("remote:\x1b[31m red\r\n\x00\u202e\u2066\u200b\ud800" + "x" * 10_000)
 
