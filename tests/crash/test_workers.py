@@ -9,6 +9,7 @@ import time
 
 from parts.eventually import eventually
 from parts.manifests import config_map
+
 from towline.shared.jobs import JobName, QueueName, Seal, SyncArguments, conclude_call
 from towline.shared.queue import OUTBOX
 from towline.shared.views import Views
@@ -117,7 +118,9 @@ def test_a_forged_job_does_nothing_and_the_worker_goes_on(towline):
 
     towline.start("worker")
     queue.enqueue_job(queue.create_job(func="sync", args=(forged,), job_id="forged_1"))
-    queue.enqueue_job(queue.create_job(func="os.system", args=("touch /tmp/towline-was-here",), job_id="forged_2"))
+    queue.enqueue_job(
+        queue.create_job(func="os.system", args=("touch /tmp/towline-was-here",), job_id="forged_2")
+    )
     towline.deliver(revision)
 
     towline.eventually_at("orders", revision)

@@ -75,6 +75,21 @@ def test_a_refused_install_keeps_what_somebody_else_made(service: Service) -> No
     assert "ConfigMap" in refused.value.hint
 
 
+def test_a_job_is_not_started_by_an_install_that_is_refused(service: Service) -> None:
+    pod = {"restartPolicy": "Never", "containers": [{"name": "job", "image": "example.com/job:1"}]}
+    job = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "migrate"},
+        "spec": {"template": {"spec": pod}},
+    }
+
+    with pytest.raises(PlanRefused):
+        service.sync(job, invalid_deployment("web"))
+
+    assert service.requests["apply"] == 0
+
+
 def test_a_full_pass_that_finds_no_drift_writes_nothing(service: Service) -> None:
     service.sync(*four_objects("web"))
     service.requests.clear()

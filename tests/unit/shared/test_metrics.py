@@ -14,7 +14,9 @@ ROOT = Path(__file__).parents[3]
 
 
 def test_docs_list_the_metrics_with_their_labels() -> None:
-    documented = set(re.findall(r"^\| `(towline_\w+\{[\w,]*\})`", (ROOT / "docs/api.md").read_text(), re.M))
+    documented = set(
+        re.findall(r"^\| `(towline_\w+\{[\w,]*\})`", (ROOT / "docs/api.md").read_text(), re.MULTILINE)
+    )
 
     assert documented == {f"{metric.name}{{{','.join(metric.labels)}}}" for metric in (*COUNTED, *COMPUTED)}
 
