@@ -228,7 +228,7 @@ class Callbacks(pygit2.RemoteCallbacks):
             key = self._secret(configured.ssh_key)
             passphrase = self._secret(configured.passphrase) if configured.passphrase else None
             # Secrets come without the line end that keys must have.
-            return pygit2.KeypairFromMemory(user, None, f"{key}\n", passphrase)  # type: ignore[arg-type]
+            return pygit2.KeypairFromMemory(user, None, f"{key}\n", passphrase)
         if allowed & CredentialType.USERPASS_PLAINTEXT and configured.password is not None:
             return pygit2.UserPass(user, self._secret(configured.password))
         raise FetchRefused(

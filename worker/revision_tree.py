@@ -86,7 +86,7 @@ class RevisionTree:
                     f"{entry.path} has {size_bytes:,} bytes, more than the limit of {limit_bytes:,}",
                     hint="keep large files out of what is deployed",
                 )
-            return self._git[id].data
+            return self._odb.read(id)[1]
 
     def _folder(self, path: str) -> Folder:
         if path not in self._folders:
