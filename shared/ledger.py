@@ -164,7 +164,7 @@ class Ledger:
         pipe: Pipe,
     ) -> Delivery:
         """Everything of one delivery, between WATCH and EXEC."""
-        sequence = int(pipe.incr("towline:sequence"))
+        sequence = self._queue.wishes.next_sequence()
         pushes = arguments(sequence)
         first = self._queue.number(len(pushes))
         pipe.multi()

@@ -2,7 +2,7 @@
 
 Redis keys, all of them short-lived state that the clock can rebuild from the cluster and the repositories:
 
-    towline:sequence            string   counter; a newer wish has a higher number
+    towline:sequence            string   the last sequence; a newer wish has a higher one
     towline:wanted:<release>    hash     sequence, body (a Wanted as JSON), done (highest sequence carried out)
     towline:lease:<release>     string   token of the worker that syncs this release now; expires when it dies
 
@@ -21,6 +21,18 @@ from towline.shared.broker import Broker, Pipe
 from towline.shared.model import Trigger
 
 LEASE_MS = 15_000
+
+# KEYS[1] towline:sequence (string)   -> a number higher than any before, also than those before Redis was wiped: a worker
+# may still hold one of them. Microseconds since the epoch, which a double holds exactly until the year 2255.
+NEXT = """
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+local last = tonumber(redis.call('GET', KEYS[1]) or '0')
+if now <= last then now = last + 1 end
+local text = string.format('%.0f', now)
+redis.call('SET', KEYS[1], text)
+return text
+"""
 
 # KEYS[1] wanted (hash: sequence, body, done)   ARGV[1] sequence   ARGV[2] body   -> 1 stored, 0 something newer is wanted
 WANT = """
@@ -80,7 +92,7 @@ class Wishes:
 
     def next_sequence(self) -> int:
         """A number higher than any before."""
-        return int(self._broker.redis.incr("towline:sequence"))
+        return int(self._broker.redis.eval(NEXT, 1, "towline:sequence"))
 
     def want(self, wishes: Iterable[Wanted], *, pipe: Pipe) -> None:
         """Store what is wanted unless something newer is; part of the caller's transaction."""

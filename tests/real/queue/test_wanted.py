@@ -96,3 +96,20 @@ def test_ids_are_readable_and_never_used_twice(queue):
 
     assert first[0].startswith("sync_staging_orders_bbbbbbbbbb_")
     assert first != second
+
+
+def test_a_wish_from_before_redis_was_wiped_never_beats_a_later_one(queue):
+    for _ in range(500):
+        before = queue.wishes.next_sequence()
+    queue.broker.redis.flushdb()
+    enqueue(queue, wanted(before, revision="c" * 40))  # by a worker that was in the middle of a push
+
+    enqueue(queue, wanted(queue.wishes.next_sequence(), revision="d" * 40))
+
+    assert queue.wishes.get(RELEASE).revision == "d" * 40
+
+
+def test_sequences_grow_however_fast_they_are_asked_for(queue):
+    sequences = [queue.wishes.next_sequence() for _ in range(2_000)]
+
+    assert sequences == sorted(set(sequences))
