@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 
 import click
-from towline.shared.config import Config, load_config
 
 from towline.cli.embedded_redis import embedded_url, redis_program, wait_ready
 from towline.shared import logs
+from towline.shared.config import Config, load_config
 from towline.shared.supervise import Program, Supervisor
 
 CONFIG = click.option("--config", "-c", type=click.Path(path_type=Path), help="towline.yaml")

@@ -19,15 +19,15 @@ from rq import Queue as RqQueue
 from rq.executions import Execution
 from rq.job import Job
 from rq.worker import SimpleWorker
-from towline.worker.conclude import conclude
-from towline.worker.sync import give_up, sync
 
 from towline.shared.errors import TowlineError
 from towline.shared.jobs import Arguments, JobName, PushArguments, QueueName, SyncArguments, readable
 from towline.shared.queue import Parked
 from towline.worker.beat import every
+from towline.worker.conclude import conclude
 from towline.worker.push import push
 from towline.worker.refs import refs
+from towline.worker.sync import give_up, sync
 from towline.worker.tools import Tools
 
 HEARTBEAT_SECONDS = 4.0
