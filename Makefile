@@ -14,12 +14,12 @@ help:            ## these targets
 	touch $@
 
 .venv/bin/kustomize: .venv/.installed tests/programs/kustomize/go.sum
-	ln -sf "$$($(BIN)/python tests/programs/build.py kustomize)" $@
+	install -m 755 "$$($(BIN)/python tests/programs/build.py kustomize)" $@
 
 install: .venv/bin/kustomize  ## the program and what it needs, into .venv
 
 programs: install  ## build kube-apiserver, etcd, helm, ... into a cache, once
-	$(BIN)/python tests/programs/build.py
+	$(BIN)/python tests/programs/build.py --clean
 
 demo: install  ## a signed push, its jobs, objects applied, a bad push refused; CLUSTER=real for a real API server
 	$(if $(filter real,$(CLUSTER)),$(MAKE) cluster)

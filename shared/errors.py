@@ -94,6 +94,10 @@ class TowlineError(Exception):
     def __str__(self) -> str:
         return "\n".join([self.message, *(f"  - {problem}" for problem in self.problems)])
 
+    def explained(self) -> str:
+        """The message, every problem, and what to do."""
+        return f"{self}\n{self.hint}" if self.hint else str(self)
+
 
 class ConfigError(TowlineError):
     """A configuration file that cannot be used as it is."""

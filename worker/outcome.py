@@ -66,7 +66,7 @@ def superseded(release: Release | None) -> Outcome:
 
 def unrecorded(tools: Tools, name: ReleaseName, wanted: Wanted, error: TowlineError) -> Outcome:
     """An attempt that failed before the release could be found: only the view can say so."""
-    show_error(tools, name, wanted, str(error))
+    show_error(tools, name, wanted, error.explained())
     return Outcome(result=Result.FAILED, text=str(error))
 
 

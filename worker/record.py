@@ -102,7 +102,7 @@ def refused(tools: Tools, state: State, wanted: Wanted, error: TowlineError, sta
 
     A release that does not exist yet is not made for it: only the view shows the error then.
     """
-    text = f"{short(wanted.revision)} was refused, nothing was written: {error}"
+    text = f"{short(wanted.revision)} was refused, nothing was written: {error.explained()}"
     release = state.records.read(state.name, state.environment.namespace)
     if release is not None:
         entry = entry_of(state, wanted, Result.REFUSED, Counts(), stages, cause=str(error))
