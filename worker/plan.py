@@ -38,6 +38,8 @@ PROTECTED_KINDS = frozenset(
     {"Namespace", "CustomResourceDefinition.apiextensions.k8s.io", "PersistentVolumeClaim"}
 )
 
+RUN_AT_ONCE = frozenset({"Job.batch", "Pod"})
+
 NAMED = 10  # objects named in a message; the rest is counted
 
 
@@ -132,9 +134,15 @@ class Plan:
         return not (self.change or self.leave or self.prune or self.recorded)
 
     @property
-    def has_foundation(self) -> bool:
-        """Whether Namespaces or CRDs are written, which other objects wait for."""
-        return any(rank_of(item.key) is Rank.FOUNDATION for item in self.writes)
+    def can_be_taken_back(self) -> bool:
+        """Whether removing what a refused install has made leaves nothing behind.
+
+        Namespaces and CRDs are not removed again, and what a Job or a bare Pod has done stays done.
+        """
+        return not any(
+            rank_of(item.key) is Rank.FOUNDATION or group_kind(item.key) in RUN_AT_ONCE
+            for item in self.writes
+        )
 
     @property
     def group_kinds(self) -> frozenset[str]:
