@@ -6,17 +6,16 @@ says what it holds now; every object is compared, so that drift shows too.
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
+from towline.cli.local_render import find
 from towline.cli.main import EXIT_NEGATIVE, EXIT_OK
 from towline.cli.output import OUTPUT, plain, print_json
 from towline.shared.cluster import connect
 from towline.shared.config import Config, Environment, load_config
-from towline.shared.errors import NotFound
 from towline.shared.model import ReleaseName
 from towline.shared.records import Records
 from towline.shared.release import Release
@@ -30,7 +29,7 @@ from towline.worker.policy import check
 from towline.worker.render.programs import Programs
 from towline.worker.render.render import render
 from towline.worker.render.rendered import Rendered
-from towline.worker.services import services_of, team_config_of
+from towline.worker.services import Service
 from towline.worker.target import Target, target_of
 
 
@@ -58,14 +57,14 @@ class Answer:
 def diff(
     service: str, environment: str, path: Path, config: Path | None, allow_prune: bool, output: str
 ) -> int:
-    """Render SERVICE from a local checkout and compare it with the cluster by a dry run; Secrets are masked.
+    """Compare SERVICE (its name, or a folder) of a local checkout with the cluster, by a dry run; Secrets are masked.
 
     Exits 0 when nothing would change, 1 when something would, 2 when that cannot be said or the sync would be refused.
     """
     configuration = load_config(config)
     where = configuration.environment(environment)
-    rendered = _rendered(configuration, where, path, service)
-    answer = _compare(configuration, where, service, rendered, allow_prune=allow_prune)
+    found, rendered = _rendered(configuration, where, path, service)
+    answer = _compare(configuration, where, found.name, rendered, allow_prune=allow_prune)
     if output == "json":
         print_json(_as_json(answer))
     else:
@@ -73,27 +72,14 @@ def diff(
     return EXIT_NEGATIVE if answer.differences else EXIT_OK
 
 
-def _rendered(config: Config, environment: Environment, path: Path, name: str) -> tuple[Rendered, ...]:
-    tree = LocalTree(path)
+def _rendered(
+    config: Config, environment: Environment, path: Path, name: str
+) -> tuple[Service, tuple[Rendered, ...]]:
+    tree, programs = LocalTree(path), Programs.find()
     patterns = [pattern for repository in config.repositories for pattern in repository.services]
-    services = services_of(
-        tree,
-        team=team_config_of(tree),
-        patterns=patterns,
-        environment=environment.name,
-        template=environment.template,
-    )
-    if name not in services:
-        near = difflib.get_close_matches(name, services, n=1)
-        raise NotFound(
-            f"there is no service {name!r} in {path.resolve()}",
-            hint=f"did you mean {near[0]}?"
-            if near
-            else f"there are: {', '.join(sorted(services)) or 'none'}",
-        )
-    programs = Programs.find()
-    inputs = inputs_of(tree, services[name], environment=environment.name, programs=programs)
-    return render(tree, services[name], inputs, environment=environment.name, programs=programs)
+    service = find(tree, name, environment.name, patterns=patterns, template=environment.template)
+    inputs = inputs_of(tree, service, environment=environment.name, programs=programs)
+    return service, render(tree, service, inputs, environment=environment.name, programs=programs)
 
 
 def _compare(

@@ -55,18 +55,21 @@ def render(service: str, environment: str, path: Path, config: Path | None, outp
     return EXIT_OK
 
 
-def find(tree: Tree, name: str, environment: str, *, patterns: Sequence[str]) -> Service:
+def find(
+    tree: Tree, name: str, environment: str, *, patterns: Sequence[str], template: str | None = None
+) -> Service:
     """The service of this name, or the one that a folder of this name would be; raises NotFound."""
     team = team_config_of(tree)
     services: dict[str, Service] = {}
     if patterns or (team and (team.services or team.discover)):
-        services = services_of(tree, team=team, patterns=patterns, environment=environment)
+        services = services_of(tree, team=team, patterns=patterns, environment=environment, template=template)
     if name in services:
         return services[name]
     folder = name.strip("/")
     entry = tree.entry(folder) if folder and ".." not in folder.split("/") else None
     if entry is not None:
-        [service] = services_of(tree, team=None, patterns=[folder], environment=environment).values()
+        found = services_of(tree, team=None, patterns=[folder], environment=environment, template=template)
+        [service] = found.values()
         return service
     near = difflib.get_close_matches(name, services, n=1)
     known = (
