@@ -61,7 +61,8 @@ def record(tools: Tools, state: State, wanted: Wanted, written: Written, stages:
     error = written.error
     result = Result.FAILED if error else Result.SYNCED
     entry = entry_of(state, wanted, result, written.counts, stages, cause=str(error or ""))
-    objects = recorded_after(written.plan, written.applied, written.pruned)
+    recorded = recorded_after(written.plan, written.applied, written.pruned)
+    objects = tuple(sorted(recorded, key=lambda one: one.key))
     before = written.release.status
     stored = kept_revisions(before, written.stored, keep=tools.config.sync.stored_revisions)
     status = before.model_copy(

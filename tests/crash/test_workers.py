@@ -73,7 +73,8 @@ def test_a_worker_that_was_paused_past_its_lease_does_not_undo_what_another_did(
 
     control_plane.apiserver.pause()
     towline.deliver(second)
-    paused = eventually(towline.busy, within=10)
+    eventually(lambda: towline.tools.broker.redis.exists("towline:lease:staging/orders"), within=10)
+    paused = eventually(towline.busy, within=10)  # in the sync: a push job would hold the mirror's lock
     for pid in paused.values():
         os.kill(pid, signal.SIGSTOP)
     try:
@@ -208,4 +209,5 @@ def test_a_terminated_worker_ends_its_job_first_and_leaves_no_process_behind(tow
 
     assert not [pid for pid in pids if os.path.exists(f"/proc/{pid}")]
     towline.start("worker", name="worker-2")
+    towline.start("clock")  # a job that was popped when the signal came is found by its sweep
     towline.eventually_at("orders", revision, within=RERUN_SECONDS)
