@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install demo demo-check test unit real journey lint bench schemas programs cluster cluster-stop clean
+.PHONY: help install demo demo-check packages test unit real journey lint bench schemas programs cluster cluster-stop clean
 
 help:            ## these targets
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -29,13 +29,16 @@ demo-check: install  ## the same without a person; exits 0 or 1
 	$(if $(filter real,$(CLUSTER)),$(MAKE) cluster)
 	$(BIN)/towline demo --check --cluster $(or $(CLUSTER),embedded)
 
-test: install lint programs  ## everything: lint, then all tests on real parts
+packages: install
+	$(BIN)/python tests/programs/packages.py
+
+test: install lint programs packages  ## everything: lint, then all tests on real parts
 	$(BIN)/python -m pytest
 
 unit: install  ## seconds, no parts
 	$(BIN)/python -m pytest tests/unit
 
-real: programs  ## each module that touches the world, on one real part each
+real: programs packages  ## each module that touches the world, on one real part each
 	$(BIN)/python -m pytest tests/real tests/hostile
 
 journey: programs  ## everything, as processes started by the command line
