@@ -11,8 +11,10 @@ import pytest
 from parts.control_plane import ControlPlane, delete_namespace
 from parts.service import Service, config_map, deployment
 
-from towline.shared.errors import PlanRefused
+from towline.shared.errors import ClusterError, PlanRefused
 from towline.shared.model import Object
+from towline.shared.objects import key_of
+from towline.worker.waiting import await_served
 
 TEXT = {"type": "string"}
 
@@ -63,6 +65,30 @@ def test_a_custom_resource_is_applied_after_its_own_definition_is_served(
     assert live is not None and live["spec"] == {"schedule": "daily"}
     assert [key.kind for key in synced.applied.deferred] == ["Backup"]
     assert synced.applied.created[0].kind == "CustomResourceDefinition"
+
+
+def test_a_definition_is_awaited_until_it_is_served(service: Service, group: str) -> None:
+    service.sync(crd(group))
+
+    live = service.live("CustomResourceDefinition", f"backups.{group}", api_version="apiextensions.k8s.io/v1")
+    assert live is not None
+    states = {one["type"]: one["status"] for one in live["status"]["conditions"]}
+    assert states["Established"] == "True"
+
+
+def test_a_definition_that_is_never_served_is_an_error(service: Service, group: str) -> None:
+    service.sync(crd(group))
+    same_kind = crd(group)
+    same_kind["metadata"]["name"] = f"copies.{group}"
+    same_kind["spec"]["names"]["plural"] = "copies"
+    made = service.cluster.apply(same_kind)
+
+    with pytest.raises(ClusterError, match=r"copies\..* is not served after 0\.3 s"):
+        await_served(service.cluster, made, key_of(made), seconds=0.3)
+
+    metadata = made["metadata"]
+    resource = service.cluster.resource_of(made)
+    service.cluster.delete(resource, metadata["name"], uid=metadata["uid"], resource_version="")
 
 
 @pytest.mark.parametrize(

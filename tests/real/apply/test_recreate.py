@@ -75,20 +75,27 @@ def test_the_object_that_runs_stays_when_its_replacement_would_be_refused(servic
     assert service.live("Deployment", "web", api_version="apps/v1") is not None
 
 
-def test_a_service_with_a_fixed_address_and_node_port_can_be_made_anew(service: Service) -> None:
+def test_a_service_can_be_made_anew_with_the_node_port_that_it_still_holds(service: Service) -> None:
     first = plain_service("web")
     first["spec"] |= {"type": "NodePort"}
     service.sync(first)
     live = service.live("Service", "web")
     assert live is not None
+    node_port = live["spec"]["ports"][0]["nodePort"]
+    address = next(one for one in ("10.96.77.77", "10.96.88.88") if one != live["spec"]["clusterIP"])
     second = plain_service("web")
     second["metadata"]["annotations"] = ALLOWED
-    second["spec"] |= {"clusterIP": "None", "type": "ClusterIP"}
+    second["spec"] |= {
+        "type": "NodePort",
+        "clusterIP": address,
+        "ports": [{"port": 80, "nodePort": node_port}],
+    }
 
     service.sync(second)
 
     after = service.live("Service", "web")
-    assert after is not None and after["spec"]["clusterIP"] == "None"
+    assert after is not None
+    assert (after["spec"]["clusterIP"], after["spec"]["ports"][0]["nodePort"]) == (address, node_port)
 
 
 def test_an_object_of_somebody_else_is_never_deleted_to_be_made_anew(service: Service) -> None:
