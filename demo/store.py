@@ -28,10 +28,17 @@ class Refusal(Exception):
     """An answer that is an error, as a `Status`."""
 
     def __init__(
-        self, code: int, reason: str, message: str, problems: list[tuple[str, str]] | None = None
+        self,
+        code: int,
+        reason: str,
+        message: str,
+        problems: list[tuple[str, str]] | None = None,
+        *,
+        cause: str = "",
     ) -> None:
         super().__init__(message)
-        details = {"causes": [{"field": where, "message": what} for where, what in problems or []]}
+        causes = [{"reason": cause, "field": where, "message": what} for where, what in problems or []]
+        details = {"causes": causes}
         self.code = code
         self.status: Object = {
             "kind": "Status",
@@ -215,7 +222,8 @@ class Store:
         if problems:
             text = ", ".join(f"{where}: Invalid value: {what}" for where, what in problems)
             kind = f"{target.kind.kind}.{target.kind.group}" if target.kind.group else target.kind.kind
-            raise Refusal(422, "Invalid", f'{kind} "{target.name}" is invalid: {text}', problems)
+            message = f'{kind} "{target.name}" is invalid: {text}'
+            raise Refusal(422, "Invalid", message, problems, cause="FieldValueInvalid")
 
     def _shown(self, kept: _Kept, kind: Kind) -> Object:
         object = copy.deepcopy(kept.object)
@@ -356,7 +364,8 @@ def _conflict(conflicts: dict[str, Fields]) -> Refusal:
         for path in names_of(fields)
     ]
     text = ", ".join(f"{what}: {where}" for where, what in problems)
-    return Refusal(409, "Conflict", f"Apply failed with {len(problems)} conflicts: {text}", problems)
+    message = f"Apply failed with {len(problems)} conflicts: {text}"
+    return Refusal(409, "Conflict", message, problems, cause="FieldManagerConflict")
 
 
 def _not_found(target: Target) -> Refusal:
