@@ -12,7 +12,7 @@ from towline.shared.model import Result, Revision
 from towline.shared.wanted import Lease, Wanted
 from towline.worker.claim import Guard, claim
 from towline.worker.dry_run import dry_run
-from towline.worker.live import prepare
+from towline.worker.live import listing_of, prepare
 from towline.worker.outcome import Counts, Outcome, stayed
 from towline.worker.plan import Intent, make_plan
 from towline.worker.prune import prune
@@ -33,7 +33,7 @@ def remove(tools: Tools, state: State, wanted: Wanted, lease: Lease, stages: Sta
         return Outcome(result=Result.REMOVED, text="was not deployed", is_change=False)
     with stages("plan"):
         intent = Intent(removing=True, allow_prune=wanted.allow_prune)
-        survey = prepare(state.target, (), state.recorded, intent=intent, listing=state.listing())
+        survey = prepare(state.target, (), state.recorded, intent=intent, listing=listing_of(state.release))
         environment, set_id = state.environment, state.target.set_id
         plan = make_plan((), state.recorded, survey, environment=environment, set_id=set_id, intent=intent)
         plan = dry_run(state.target, plan)

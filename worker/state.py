@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from towline.shared.config import Environment, Repository
 from towline.shared.errors import ConfigError
 from towline.shared.model import Phase, ReleaseName, Revision, Trigger, short
-from towline.shared.objects import ADDITIONAL_NAMESPACES, CONTAINS_GROUP_KINDS
 from towline.shared.records import Records
 from towline.shared.release import AppliedObject, Release
 from towline.shared.wanted import Wanted
 from towline.worker.inputs import Inputs
-from towline.worker.live import Listing
 from towline.worker.mirror import CommitInfo
 from towline.worker.plan import Plan
 from towline.worker.repository import inputs_in, services_in
@@ -52,16 +50,6 @@ class State:
     def is_unfinished(self) -> bool:
         """Whether the last attempt was cut off, so that the record may lag behind the cluster."""
         return self.release is not None and self.release.is_unfinished
-
-    def listing(self) -> Listing | None:
-        """Where objects of the set may be that no record names; None where the record is complete."""
-        if self.release is None or not self.is_unfinished:
-            return None
-        annotations = self.release.annotations
-        return Listing(
-            group_kinds=_words(annotations.get(CONTAINS_GROUP_KINDS)),
-            namespaces=_words(annotations.get(ADDITIONAL_NAMESPACES)),
-        )
 
     def reason_to_stay(self, wanted: Wanted) -> str:
         """Why nothing is to be done, or "": an operator's word, or the release is there already."""
@@ -126,7 +114,3 @@ def environment_of(tools: Tools, repository: Repository, wanted: Wanted) -> Envi
         f"{wanted.ref} of {repository.name} is not deployed to {name} any more",
         hint="correct `branches` of the repository in towline.yaml",
     )
-
-
-def _words(text: str | None) -> frozenset[str]:
-    return frozenset(word for word in (text or "").split(",") if word)

@@ -11,7 +11,7 @@ looks at every object of the set, and ends in the same state. A worker that was 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import structlog
@@ -33,7 +33,8 @@ from towline.worker.apply import apply
 from towline.worker.beat import every
 from towline.worker.claim import Guard, claim, make_room
 from towline.worker.dry_run import dry_run
-from towline.worker.live import prepare
+from towline.worker.handover import handover
+from towline.worker.live import listing_of, prepare
 from towline.worker.outcome import Outcome, show_error, stayed, superseded, tell, unrecorded
 from towline.worker.plan import Intent, Plan, make_plan
 from towline.worker.policy import Placed, check
@@ -190,14 +191,16 @@ class Attempt:
     def _planned(self, state: State, placed: tuple[Placed, ...]) -> Plan:
         full = self.wanted.full or state.is_unfinished
         intent = Intent(full=full, allow_prune=self.wanted.allow_prune)
-        survey = prepare(state.target, placed, state.recorded, intent=intent, listing=state.listing())
+        survey = prepare(
+            state.target, placed, state.recorded, intent=intent, listing=listing_of(state.release)
+        )
         return make_plan(
             placed,
             state.recorded,
             survey,
             environment=state.environment,
             set_id=state.target.set_id,
-            intent=intent,
+            intent=replace(intent, handover=handover(self.tools, state, placed, survey)),
         )
 
     def is_superseded(self) -> bool:

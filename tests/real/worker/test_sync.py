@@ -4,9 +4,11 @@ import pytest
 from parts.eventually import eventually
 from parts.manifests import config_map, deployment, several
 
+from towline.shared.jobs import SyncArguments
 from towline.shared.model import Phase, Result
 from towline.shared.objects import PART_OF
 from towline.shared.wanted import Lease
+from towline.worker.sync import sync
 
 ORDERS = "services/orders/app.yaml"
 CART = "services/cart/app.yaml"
@@ -275,3 +277,42 @@ def test_many_releases_that_vanish_in_one_push_wait_for_an_operators_word(engine
     assert all(kept)
     assert engine.live("ConfigMap", "s3") is None
     assert engine.live("ConfigMap", "s0") is not None
+
+
+@pytest.mark.parametrize("order", [["cart", "orders"], ["orders", "cart"]])
+def test_an_object_that_moves_to_another_service_in_one_push_is_handed_over(engine, order):
+    shared = config_map("shared")
+    engine.deploy({ORDERS: several(config_map("orders"), shared), CART: config_map("cart")})
+
+    engine.commit({ORDERS: config_map("orders"), CART: several(config_map("cart"), shared)})
+    engine.push(run=False)
+    for service in order:
+        sync(engine.tools, SyncArguments(release=f"staging/{service}"))
+
+    kept = {one.name for one in engine.release("cart").status.objects}
+    assert kept == {"cart", "shared"}
+    assert engine.live("ConfigMap", "shared") is not None
+    assert {one.name for one in engine.release("orders").status.objects} == {"orders"}
+
+
+def test_an_object_that_two_services_want_stays_with_the_first_and_both_are_named(engine):
+    engine.deploy({ORDERS: config_map("shared"), CART: config_map("cart")})
+
+    engine.deploy({CART: several(config_map("cart"), config_map("shared"))})
+
+    message = engine.release("cart").status.message
+    assert "orders" in message
+    assert "shared" in message
+    assert engine.release("orders").status.phase is not Phase.FAILED
+
+
+def test_an_object_of_a_service_that_left_the_repository_is_handed_over(engine):
+    engine.deploy({ORDERS: config_map("shared"), CART: config_map("cart")})
+
+    engine.commit({ORDERS: None, CART: several(config_map("cart"), config_map("shared"))})
+    engine.push(run=False)
+    for service in ("cart", "orders"):
+        sync(engine.tools, SyncArguments(release=f"staging/{service}"))
+
+    assert engine.live("ConfigMap", "shared") is not None
+    assert engine.release("orders") is None
