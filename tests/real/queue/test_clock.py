@@ -1,0 +1,118 @@
+"""The clock's sweep and its retries, turn by turn on a real Redis, with a clock of the test's own."""
+
+import time
+
+import pytest
+
+from towline.shared.jobs import QueueName, sync_call
+from towline.shared.ledger import NewDelivery, Verdict
+from towline.shared.model import Push, ReleaseName, Revision, Trigger
+from towline.shared.queue import OUTBOX
+from towline.shared.wanted import Wanted
+from towline.worker.clock import RUNS, SWEEP_SECONDS, Clock
+
+REF = "refs/heads/main"
+
+
+@pytest.fixture
+def clock(engine):
+    return Clock(engine.tools)
+
+
+def later(clock, turns=1):
+    """Let the clock sweep again, each time an interval later than anything that was enqueued so far."""
+    for turn in range(turns):
+        clock.sweep(time.time() + (turn + 2) * SWEEP_SECONDS)
+
+
+def waiting(engine, queue=QueueName.SYNCS):
+    return engine.tools.queue.rq(queue).get_job_ids()
+
+
+def lose(engine, queue=QueueName.SYNCS):
+    """What a worker that is killed between popping and starting leaves behind."""
+    return engine.tools.broker.redis.lpop(f"rq:queue:{queue}").decode()
+
+
+def enqueue_sync(engine):
+    wanted = Wanted(
+        release="staging/orders",
+        repository="shop",
+        ref=REF,
+        revision="a" * 40,
+        sequence=engine.tools.queue.wishes.next_sequence(),
+        trigger=Trigger.WEBHOOK,
+        received_at=time.time(),
+    )
+    call = sync_call(wanted.release, revision=wanted.revision, trigger=wanted.trigger, queue=QueueName.SYNCS)
+    return engine.tools.queue.enqueue([call], [wanted])[0]
+
+
+def test_a_job_that_waits_is_left_where_it_is(engine, clock):
+    identifier = enqueue_sync(engine)
+
+    later(clock, turns=4)
+
+    assert waiting(engine) == [identifier]
+
+
+def test_a_job_that_was_lost_is_enqueued_under_a_new_id_at_the_second_sweep(engine, clock):
+    lost = enqueue_sync(engine)
+    lose(engine)
+
+    later(clock)
+    after_one = waiting(engine)
+    later(clock)
+    after_two = waiting(engine)
+
+    assert after_one == []
+    assert len(after_two) == 1
+    assert after_two != [lost]
+
+
+def test_a_job_that_kills_its_worker_each_time_is_given_up_with_the_reason(engine, clock):
+    enqueue_sync(engine)
+
+    for _ in range(RUNS + 1):
+        lose(engine)
+        later(clock, turns=2)
+
+    assert waiting(engine) == []
+    assert engine.tools.broker.redis.hlen(OUTBOX) == 0
+    assert "abandoned 3 times" in engine.tools.views.get(ReleaseName("staging", "orders")).error
+    touched = engine.tools.views.revision("shop", "a" * 40)["staging/orders"]
+    assert (touched.state, "abandoned" in touched.text) == ("failed", True)
+
+
+def test_a_push_job_that_kills_its_worker_each_time_fails_its_delivery(engine, clock):
+    push = Push(ref=REF, before=None, after=Revision("a" * 40))
+    new = NewDelivery(
+        id="d1", repository="shop", forge="github", event="push", pushes=(push,), received_at=time.time()
+    )
+    engine.tools.ledger.accept(new)
+
+    for _ in range(RUNS + 1):
+        lose(engine, QueueName.PUSHES)
+        later(clock, turns=2)
+
+    delivery = engine.tools.ledger.get("d1", repositories=["shop"])
+    assert delivery.verdict is Verdict.FAILED
+    assert "abandoned" in next(iter(delivery.ends.values())).text
+
+
+def test_a_job_that_is_to_be_tried_later_waits_for_its_time_and_keeps_its_counts(engine, clock):
+    identifier = enqueue_sync(engine)
+    lose(engine)
+    queue = engine.tools.queue
+    queue.later(identifier, queue.parked(identifier).model_copy(update={"attempt": 4}), at=1000.0)
+
+    clock.retry_due(999.0)
+    early = waiting(engine)
+    later(clock, turns=3)
+    swept = waiting(engine)
+    clock.retry_due(1001.0)
+
+    assert (early, swept) == ([], [])
+    (again,) = waiting(engine)
+    assert again != identifier
+    assert queue.parked(again).attempt == 4
