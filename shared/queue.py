@@ -172,6 +172,14 @@ class Queue:
             body = self.broker.redis.hget(OUTBOX, identifier)
         return Parked.model_validate_json(body) if body else None
 
+    def waiting(self, identifiers: Sequence[str]) -> set[str]:
+        """Those of these jobs that have not ended."""
+        if not identifiers:
+            return set()
+        with self.broker.guard():
+            found = self.broker.redis.hmget(OUTBOX, list(identifiers))
+        return {identifier for identifier, body in zip(identifiers, found, strict=True) if body is not None}
+
     def ended(self, identifier: str) -> None:
         """A job has ended, in whatever way: nobody needs to run it again."""
         with self.broker.guard(), self.broker.redis.pipeline(transaction=True) as pipe:

@@ -49,7 +49,7 @@ class Clock:
     token: str = field(default_factory=lambda: secrets.token_hex(8))
     swept_at: float = 0.0
     missing: frozenset[str] = frozenset()
-    judged_at: dict[str, float] = field(default_factory=dict)
+    judging: dict[str, tuple[float, str]] = field(default_factory=dict)  # release -> when, job id
 
     def turn(self, now: float) -> None:
         """One turn, when this clock is the active one."""
@@ -132,13 +132,18 @@ class Clock:
         self.tools.queue.ended(identifier)
 
     def judge(self, now: float) -> None:
-        """Have each release that waits to become healthy judged again."""
+        """Have each release that waits to become healthy judged again, when its last judgement is done."""
         verifying = self.tools.views.verifying()
-        self.judged_at = {name: at for name, at in self.judged_at.items() if name in verifying}
-        due = [name for name in verifying if now - self.judged_at.get(name, 0.0) >= JUDGE_SECONDS]
+        self.judging = {name: one for name, one in self.judging.items() if name in verifying}
+        waiting = self.tools.queue.waiting([job for _, job in self.judging.values()])
+        due = [name for name in verifying if self._is_due(name, now, waiting)]
         if due:
-            self.judged_at.update(dict.fromkeys(due, now))
-            self.tools.queue.enqueue([conclude_call(name, revision=verifying[name]) for name in due])
+            jobs = self.tools.queue.enqueue([conclude_call(name, revision=verifying[name]) for name in due])
+            self.judging.update({name: (now, job) for name, job in zip(due, jobs, strict=True)})
+
+    def _is_due(self, name: str, now: float, waiting: set[str]) -> bool:
+        at, job = self.judging.get(name, (0.0, ""))
+        return now - at >= JUDGE_SECONDS and job not in waiting
 
     def look(self, now: float) -> None:
         """Have each repository's refs looked at when its interval is over; all at once when Redis was wiped."""

@@ -17,7 +17,7 @@ from towline.shared.model import Push, Revision, Trigger
 from towline.shared.views import TIP
 from towline.worker.tools import Tools
 
-LIST_SECONDS = 60.0
+LIST_SECONDS = 20.0  # a worker is held meanwhile, and the clock asks again
 
 log = structlog.get_logger(__name__)
 

@@ -52,6 +52,10 @@ TABLE: dict[JobName, Callable[[Tools, Any], str]] = {
 }
 
 
+# The clock asks for these again by itself: retries would pile up while a cluster or a Git server is away.
+REPEATED = frozenset({JobName.REFS, JobName.CONCLUDE})
+
+
 class JobFailed(Exception):
     """What RQ's failed list shows: a bug, or retries used up."""
 
@@ -66,10 +70,10 @@ def run(tools: Tools, identifier: str, *arguments: object) -> str:
         try:
             text = TABLE[name](tools, asked)
         except TowlineError as error:
-            if error.retry and parked.attempt < ATTEMPTS:
+            if error.retry and name not in REPEATED and parked.attempt < ATTEMPTS:
                 return _later(tools, identifier, parked, error)
             _close(tools, identifier, parked, asked, ok=False, text=str(error))
-            if error.retry:
+            if error.retry and name not in REPEATED:
                 give_up_on(tools, asked, f"gave up after {parked.attempt} attempts: {error.message}")
                 raise JobFailed(readable(error.message)) from None
             log.warning("job.refused", error=error.message, hint=error.hint)

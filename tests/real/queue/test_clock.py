@@ -3,13 +3,15 @@
 import time
 
 import pytest
+from parts.manifests import config_map
 
-from towline.shared.jobs import QueueName, sync_call
+from towline.shared.jobs import QueueName, refs_call, sync_call
 from towline.shared.ledger import NewDelivery, Verdict
 from towline.shared.model import Push, ReleaseName, Revision, Trigger
-from towline.shared.queue import OUTBOX
+from towline.shared.queue import DUE, OUTBOX
 from towline.shared.wanted import Wanted
 from towline.worker.clock import RUNS, SWEEP_SECONDS, Clock
+from towline.worker.runner import run
 
 REF = "refs/heads/main"
 
@@ -116,3 +118,28 @@ def test_a_job_that_is_to_be_tried_later_waits_for_its_time_and_keeps_its_counts
     (again,) = waiting(engine)
     assert again != identifier
     assert queue.parked(again).attempt == 4
+
+
+def test_a_release_is_not_judged_again_before_its_last_judgement_is_done(engine, clock):
+    engine.deploy({"services/orders/app.yaml": config_map("orders")})
+
+    for turn in range(5):
+        clock.judge(1000.0 + 10 * turn)
+    waiting_once = waiting(engine, QueueName.BACKGROUND)
+    engine.tools.queue.ended(waiting_once[0])
+    clock.judge(2000.0)
+
+    assert len(waiting_once) == 1
+    assert len(waiting(engine, QueueName.BACKGROUND)) == 2
+
+
+def test_what_the_clock_repeats_is_not_tried_again_by_itself(engine, clock, git_server):
+    git_server.stop()
+    (identifier,) = engine.tools.queue.enqueue([refs_call("shop")])
+    sealed = engine.tools.queue.rq(QueueName.BACKGROUND).fetch_job(identifier).args[0]
+
+    run(engine.tools, identifier, sealed)
+    git_server.start()
+
+    assert engine.tools.queue.parked(identifier) is None
+    assert engine.tools.broker.redis.zcard(DUE) == 0
