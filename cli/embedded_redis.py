@@ -59,7 +59,8 @@ def redis_url_of(config: Config) -> str:
 
 def redis_program(data_dir: Path) -> Program:
     """The embedded Redis, for the supervisor."""
-    return Program(name="redis", run=partial(_serve, server_program(), socket_path(data_dir)))
+    serve = partial(_serve, server_program(), socket_path(data_dir))
+    return Program(name="redis", run=serve, ends_last=True)
 
 
 def _serve(program: Path, socket: Path) -> int:

@@ -71,7 +71,7 @@ def demo(check: bool, cluster: str) -> None:
 
 
 def programs_of(config: Config) -> list[Program]:
-    """Everything `up` runs; Redis comes first, so that it starts first and ends last."""
+    """Everything `up` runs; Redis comes first, since the others need it."""
     from towline.worker.start import clock_program, preload, worker_programs
 
     preload()

@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -25,6 +26,7 @@ import yaml
 from towline.demo.cluster import DemoCluster
 from towline.demo.repository import ShopRepository
 from towline.shared.errors import TowlineError
+from towline.shared.supervise import die_with_parent
 
 ENVIRONMENTS = {"staging": "shop-staging", "production": "shop"}
 READY_SECONDS = 30.0
@@ -105,14 +107,14 @@ def running(folder: Path, *, kubeconfig: Path | None) -> Iterator[Running]:
             yield towline
         return
     cluster = DemoCluster()
-    cluster.start()
-    try:
-        embedded = folder / "kubeconfig"
-        cluster.write_kubeconfig(embedded)
-        with _up(folder, embedded) as towline:
+    embedded = folder / "kubeconfig"
+    cluster.write_kubeconfig(embedded)
+    with _up(folder, embedded) as towline:
+        cluster.start()  # after the fork: its threads must not be there then
+        try:
             yield towline
-    finally:
-        cluster.stop()
+        finally:
+            cluster.stop()
 
 
 @contextmanager
@@ -132,6 +134,7 @@ def _up(folder: Path, kubeconfig: Path) -> Iterator[Running]:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
+            preexec_fn=partial(die_with_parent, os.getpid()),  # noqa: PLW1509 - no thread was started yet
         )
     try:
         url = f"http://127.0.0.1:{port}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -30,6 +32,9 @@ Json = dict[str, Any]
 def tell(*, check: bool, cluster: str) -> int:
     """Go through the story; returns 0 when every step did what it should. Without `check` it stays up until Ctrl-C."""
     console = Console(highlight=False)
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)
+    )  # so that everything is ended and removed
     kubeconfig = REAL_KUBECONFIG.absolute() if cluster == "real" else None
     with tempfile.TemporaryDirectory(prefix="towline-demo-") as folder:
         try:
@@ -147,7 +152,8 @@ class Story:
         """Leave it running for a look around."""
         self._console.print(
             f"\nLook around: [bold]{self._towline.url}/[/bold]  (RQ dashboard: {self._towline.url}/rq/)\n"
-            f"Sign in with this token:\n\n{self._towline.token}\n\nCtrl-C ends it."
+            f"Sign in with this token:\n\n{self._towline.token}\n\nCtrl-C ends it.",
+            soft_wrap=True,
         )
         try:
             while True:

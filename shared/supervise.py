@@ -29,10 +29,11 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """One program: `run` is called in a child of its own and returns its exit code."""
+    """One program: `run` is called in a child of its own and returns its exit code; `ends_last`: others need it."""
 
     name: str
     run: Callable[[], int]
+    ends_last: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -95,22 +96,27 @@ class Supervisor:
                 child.pause_seconds = min(LONGEST_PAUSE_SECONDS, child.pause_seconds * 2)
 
     def _stop(self) -> int:
-        """The last started first, so that what others need (Redis comes first) ends last."""
-        clean = True
+        """First those that nobody needs, then the others, within one grace."""
         deadline = time.monotonic() + self._grace_seconds
-        for child in reversed(self._children):
-            if child.pid:
+        killed = 0
+        for last in (False, True):
+            running = [child for child in self._children if child.pid and child.program.ends_last is last]
+            for child in running:
                 os.kill(child.pid, signal.SIGTERM)
-        for child in reversed(self._children):
-            while child.pid and _exit_code(child.pid) is None:
-                if time.monotonic() < deadline:
-                    signal.sigtimedwait(WATCHED, 0.05)
-                    continue
-                log.warning("program.killed", program=child.program.name, pid=child.pid)
-                os.kill(child.pid, signal.SIGKILL)
-                os.waitpid(child.pid, 0)
-                child.pid, clean = 0, False
-        return 0 if clean else 1
+            killed += sum(_end(child, deadline) for child in running)
+        return 1 if killed else 0
+
+
+def _end(child: _Child, deadline: float) -> bool:
+    """Wait until a child that was told to end has done so; True when it had to be killed."""
+    while _exit_code(child.pid) is None:
+        if time.monotonic() > deadline:
+            log.warning("program.killed", program=child.program.name, pid=child.pid)
+            os.kill(child.pid, signal.SIGKILL)
+            os.waitpid(child.pid, 0)
+            return True
+        signal.sigtimedwait(WATCHED, 0.05)
+    return False
 
 
 def _exit_code(pid: int) -> int | None:

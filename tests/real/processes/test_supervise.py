@@ -32,7 +32,23 @@ def stubborn():
     while True:
         time.sleep(60)
 
-programs = [Program(name=name, run=globals()[name]) for name in sys.argv[2:]]
+def slow():
+    signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.2), note("slow"), sys.exit(0)))
+    (folder / f"slow-{os.getpid()}").touch()
+    while True:
+        time.sleep(60)
+
+def needed():
+    signal.signal(signal.SIGTERM, lambda *_: (note("needed"), sys.exit(0)))
+    (folder / f"needed-{os.getpid()}").touch()
+    while True:
+        time.sleep(60)
+
+def note(name):
+    with (folder / "ended").open("a") as file:
+        file.write(name + " ")
+
+programs = [Program(name=name, run=globals()[name], ends_last=name == "needed") for name in sys.argv[2:]]
 sys.exit(Supervisor(programs, grace_seconds=0.5).run())
 """
 
@@ -92,6 +108,16 @@ def test_a_program_that_does_not_end_is_killed_and_the_exit_code_says_so(supervi
 
     assert supervisor.wait(timeout=5) == 1
     assert started_at(pid) is None
+
+
+def test_what_others_need_ends_after_them(supervise, tmp_path):
+    supervisor = supervise("needed", "slow")
+    eventually(lambda: pids(tmp_path, "needed") and pids(tmp_path, "slow"))
+
+    supervisor.terminate()
+    supervisor.wait(timeout=5)
+
+    assert (tmp_path / "ended").read_text().split() == ["slow", "needed"]
 
 
 def test_no_program_survives_a_supervisor_that_was_killed(supervise, tmp_path):
