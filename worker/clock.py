@@ -160,8 +160,19 @@ class Clock:
                 self.tools.queue.enqueue([refs_call(name)])
 
 
+def prepare_clusters(tools: Tools) -> None:
+    """Have each cluster serve the Release kind before the first push: a server holds the first use of a new kind 2 s."""
+    clusters = {environment.cluster: environment for environment in tools.config.environments.values()}
+    for name, environment in clusters.items():
+        try:
+            tools.records(environment).ensure_crd()
+        except TowlineError as error:  # the first sync tries again, and says so where people look
+            log.info("clock.cluster_not_prepared", cluster=name, error=error.message)
+
+
 def run_clock(tools: Tools) -> int:
     """Turn until SIGTERM or SIGINT."""
+    threading.Thread(target=prepare_clusters, args=(tools,), daemon=True).start()
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
