@@ -1,0 +1,245 @@
+"""Measures the path of a push on this machine: real control plane, real Redis, real processes, local HTTP for Git.
+
+    python bench/run.py [--services 10,100] [--repeat 5] [--singles 25]
+
+Prints a table and writes bench/results/<date>.json. `webhook to applied` is taken from outside: from before a signed push
+is sent until a watch shows the Release's status at that revision. See docs/performance.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+from figures import Figure, Report, milliseconds
+from installation import Installation
+from machine import machine, memory_mib
+from parts.control_plane import ControlPlane
+from parts.redis import RedisServer
+from programs.build import find
+from raw import RawLimit
+from watching import Watch
+from workload import manifest, names, objects, path_of
+
+WITHIN_SECONDS = 300.0
+MAIN = "main"  # the environment that is pushed to
+UNCHANGED = 25  # pushes that change nothing deployed
+
+
+class Round:
+    """All measurements for one number of services."""
+
+    def __init__(self, installation: Installation, raw: RawLimit, plane: ControlPlane, services: int) -> None:
+        self.installation, self.raw, self.plane = installation, raw, plane
+        self.names = names(services)
+        self.services = services
+        self.version = 1
+        self.watches = {name: Watch(plane, space) for name, space in installation.namespaces.items()}
+        self.answers: list[float] = []
+
+    def files(self, version: int) -> dict[str, str]:
+        """Every service at a version."""
+        return {path_of(name): manifest(name, version) for name in self.names}
+
+    def push(self, files: dict[str, str], services: list[str], *, branch: str, environment: str) -> float:
+        """Commit, send the webhook, wait until these services are recorded at the commit; returns seconds."""
+        revision = self.installation.origin.commit(files, branch=branch)
+        sent, answered = self.installation.webhook(revision, branch=branch)
+        self.answers.append(answered)
+        done = self.watches[environment].wait(services, revision, within=WITHIN_SECONDS)
+        return done - sent
+
+    def install(self, environment: str) -> float:
+        """An install of all services in one environment."""
+        branch = "main" if environment == MAIN else environment
+        seconds = self.push(self.files(1), self.names, branch=branch, environment=environment)
+        self.installation.settle_health()
+        return seconds
+
+    def everything(self, repeat: int) -> list[float]:
+        """Pushes that change all services."""
+        seconds = []
+        for _ in range(repeat):
+            self.version += 1
+            seconds.append(self.push(self.files(self.version), self.names, branch="main", environment=MAIN))
+            self.installation.settle_health()
+        return seconds
+
+    def one(self, index: int) -> tuple[float, dict[str, Any]]:
+        """A push that changes one service; returns seconds and the stages of its sync."""
+        self.version += 1
+        name = self.names[index % len(self.names)]
+        files = {path_of(name): manifest(name, self.version)}
+        seconds = self.push(files, [name], branch="main", environment=MAIN)
+        tip = self.installation.origin.tip("main") or ""
+        self.installation.settle()
+        return seconds, self.watches[MAIN].entry(name, tip)
+
+    def nothing(self, count: int) -> list[float]:
+        """Pushes that change a file nothing is deployed from; returns the seconds until each job has ended."""
+        seconds = []
+        for index in range(count):
+            revision = self.installation.origin.commit({"README.md": f"# {index} {self.version}\n"})
+            sent, answered = self.installation.webhook(revision)
+            self.answers.append(answered)
+            self.installation.settle()
+            seconds.append(time.perf_counter() - sent)
+        return seconds
+
+
+def measure(round: Round, report: Report, *, repeat: int, singles: int, redis_pid: int) -> None:
+    """Every figure for one number of services."""
+    installation, services = round.installation, round.services
+    limits = raw_limits(round, repeat)
+    installs = [round.install(MAIN)]
+    before = installation.counts()
+    found = [round.one(index) for index in range(singles)]
+    after = installation.counts()
+    everything = round.everything(repeat)
+    memory = memory_mib([installation.process.pid, redis_pid])
+    idle = installation.counts()
+    nothing = round.nothing(UNCHANGED)
+    still = installation.counts()
+    installs += [round.install(name) for name in installation.namespaces if name != MAIN]
+    one = tuple(seconds for seconds, _ in found)
+    report.figures += [
+        figure("webhook answered (202)", services, round.answers),
+        figure("webhook to applied, 1 changed", services, one, limits["one"]),
+        figure("install of all", services, installs, limits["install"]),
+        figure("push that changes all", services, everything, limits["all"]),
+        figure("push that changes nothing deployed, to the end of its job", services, nothing),
+    ]
+    report.details[f"Stages of a push that changes 1 of {services}, ms"] = stages(
+        found, before, after, singles
+    )
+    report.details[f"Requests and commands for each push, {services} services"] = costs(
+        [("1 changed", before, after, singles), ("nothing changed", idle, still, UNCHANGED)]
+    )
+    report.details[f"Memory of Towline at {services} services, MiB"] = [
+        ["processes, with Redis", "PSS", "RSS"],
+        [str(memory["processes"]), str(memory["pss"]), str(memory["rss"])],
+    ]
+
+
+def figure(what: str, services: int, samples: Iterable[float], raw: float | None = None) -> Figure:
+    """One row."""
+    return Figure(what=what, services=services, samples=tuple(samples), raw=raw)
+
+
+def raw_limits(round: Round, repeat: int) -> dict[str, float]:
+    """Medians of the bare loop: install, change of all, change of one; each sends what changed and nothing else."""
+    raw, count = round.raw, round.services
+    install, everything, one = [], [], []
+    for index in range(repeat):
+        namespace = f"raw-{count}-{index}"
+        raw.make_namespace(namespace)
+        first = [each for name in round.names for each in objects(name, 1)]
+        install.append(raw.apply(first, namespace=namespace))
+        changed = [_deployment(name, 2) for name in round.names]
+        everything.append(raw.apply(changed, namespace=namespace))
+        for version in range(3, 8):
+            one.append(raw.apply([_deployment(round.names[0], version)], namespace=namespace))
+    return {
+        "install": statistics.median(install),
+        "all": statistics.median(everything),
+        "one": statistics.median(one),
+    }
+
+
+def _deployment(name: str, version: int) -> dict[str, Any]:
+    return next(each for each in objects(name, version) if each["kind"] == "Deployment")
+
+
+def stages(
+    found: list[tuple[float, dict[str, Any]]], before: dict[str, Any], after: dict[str, Any], pushes: int
+) -> list[list[str]]:
+    """Medians by the Releases' histories, means by the metrics; what is in no stage is queue and bookkeeping."""
+    rows = [["stage", "median by history", "mean by metrics", "times a push"]]
+    total = 0.0
+    for stage, (times, seconds) in after["stages"].items():
+        times -= before["stages"].get(stage, (0.0, 0.0))[0]
+        seconds -= before["stages"].get(stage, (0.0, 0.0))[1]
+        if times:
+            samples = [entry["stages"][stage] for _, entry in found if stage in entry.get("stages", {})]
+            median = milliseconds(statistics.median(samples)) if samples else ""
+            rows.append([stage, median, milliseconds(seconds / times), f"{times / pushes:.2f}"])
+            total += seconds / pushes
+    whole = statistics.mean(seconds for seconds, _ in found)
+    rows.append(["receive, queue, bookkeeping, watch", "", milliseconds(whole - total), ""])
+    rows.append(
+        ["webhook to applied", milliseconds(statistics.median(s for s, _ in found)), milliseconds(whole), ""]
+    )
+    return rows
+
+
+def costs(spans: list[tuple[str, dict[str, Any], dict[str, Any], int]]) -> list[list[str]]:
+    """What a push cost in requests to the API server, fetches and Redis commands (idle chatter included)."""
+    rows = [["push", "kind", "what", "a push"]]
+    for label, before, after, pushes in spans:
+        fetched = (after["fetches"] - before["fetches"]) / pushes
+        rows.append([label, "fetch", "", f"{fetched:.1f}"])
+        for verb, (times, _) in after["requests"].items():
+            if made := times - before["requests"].get(verb, (0.0, 0.0))[0]:
+                rows.append([label, "API server", verb, f"{made / pushes:.1f}"])
+        made_by = {name: calls - before["redis"].get(name, 0.0) for name, calls in after["redis"].items()}
+        rows.append([label, "Redis", "all commands", f"{sum(made_by.values()) / pushes:.1f}"])
+        for name, calls in sorted(made_by.items(), key=lambda item: -item[1])[:8]:
+            rows.append([label, "Redis", name, f"{calls / pushes:.1f}"])
+    return rows
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--services", default="10,100", help="numbers of services, one round each")
+    parser.add_argument("--repeat", type=int, default=5, help="installs and pushes that change all")
+    parser.add_argument("--singles", type=int, default=25, help="pushes that change one service")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run every round; the parts end with this process."""
+    asked = arguments()
+    started = time.monotonic()
+    report = Report(machine=machine())
+    with tempfile.TemporaryDirectory(prefix="towline-bench-") as folder:
+        place = Path(folder)
+        (place / "plane").mkdir()
+        (place / "redis").mkdir()
+        plane = ControlPlane(place / "plane", program=find)
+        redis = RedisServer(place / "redis")
+        try:
+            plane.start()
+            redis.start()
+            for index, services in enumerate(map(int, asked.services.split(","))):
+                environments = [MAIN, *(f"install-{number}" for number in range(1, asked.repeat))]
+                installation = Installation(
+                    place / f"of-{services}", plane, redis, database=index, environments=environments
+                )
+                try:
+                    round = Round(installation, RawLimit(plane), plane, services)
+                    measure(
+                        round, report, repeat=asked.repeat, singles=asked.singles, redis_pid=redis.process.pid
+                    )
+                finally:
+                    installation.close()
+        finally:
+            redis.stop()
+            plane.stop()
+    print(report.text())
+    print(f"\n{time.monotonic() - started:.0f} s; written to {report.write().relative_to(Path.cwd())}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
