@@ -70,12 +70,13 @@ def show_revision(caller: Caller, path: dict[str, str], given: None) -> Revision
     if not is_revision(path["revision"]):
         raise unusable("revision", found=path["revision"], allowed="a whole commit id, 40 or 64 hex digits")
     touched = caller.context.views.revision(repository.name, path["revision"])
-    lines = [verdict_of(name, line) for name, line in touched.items()]
+    lines = [verdict_of(name, line) for name, line in (touched or {}).items()]
     lines = [line for line in lines if caller.grant.covers(line.environment)]
+    is_nothing_to_do = touched is not None and not touched
     return RevisionAnswer(
         repository=repository.name,
         revision=path["revision"],
-        applied=bool(lines) and all(line.applied for line in lines),
+        applied=is_nothing_to_do or (bool(lines) and all(line.applied for line in lines)),
         releases=lines,
     )
 

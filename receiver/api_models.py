@@ -172,10 +172,10 @@ class RevisionVerdict(Answer):
 
     environment: str
     service: str
-    verdict: str = Field(description="wanted, synced, failed, refused or superseded")
+    verdict: str = Field(description="wanted, synced, removed, failed, refused or superseded")
     message: str
     at: Time
-    applied: bool = Field(description="whether the release runs this revision's inputs now")
+    applied: bool = Field(description="whether the release was brought to this revision")
 
 
 class RevisionAnswer(Answer):
@@ -183,9 +183,9 @@ class RevisionAnswer(Answer):
 
     repository: str
     revision: str
-    applied: bool = Field(description="whether it was applied to every release it touches")
+    applied: bool = Field(description="whether it was applied to every release it touches, be it to none")
     releases: list[RevisionVerdict] = Field(
-        description="empty: it touches none of them, or it was not read yet"
+        description="empty: it touches none of them (applied), or it was not read yet"
     )
 
 
@@ -265,7 +265,7 @@ def verdict_of(name: str, touched: Touched) -> RevisionVerdict:
         verdict=touched.state,
         message=touched.text,
         at=time_of(touched.at),
-        applied=touched.state == "synced",
+        applied=touched.state in ("synced", "removed"),
     )
 
 

@@ -31,6 +31,7 @@ VERIFYING = "towline:verifying"
 CHANGES = "towline:changes"
 REVISION_TTL_SECONDS = 30 * 24 * 3600
 TIP = ""  # the field of `handled` that holds the revision itself
+NOTHING = ""  # the field of `revision` that says that it changes no release
 
 
 class ReleaseView(BaseModel):
@@ -61,7 +62,7 @@ class ReleaseView(BaseModel):
 
 
 class Touched(BaseModel):
-    """What a revision means to one release: `state` is `wanted`, `synced`, `failed`, `refused` or `superseded`."""
+    """What a revision means to one release: `state` is `wanted`, `synced`, `removed`, `failed`, `refused` or `superseded`."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -151,19 +152,29 @@ class Views:
         """A revision changes these releases, and this is how far it got with them."""
         line = Touched(state=state, text=text[:500], at=time.time()).model_dump_json()
         entries = dict.fromkeys(releases, line)
-        key = f"towline:revision:{repository}:{revision}"
         if not entries:
             return
+        self._remember(repository, revision, entries)
+
+    def touch_nothing(self, repository: str, revision: str) -> None:
+        """A revision was read and changes no release: it is live as it stands."""
+        self._remember(repository, revision, {NOTHING: ""})
+
+    def _remember(self, repository: str, revision: str, entries: dict[str, str]) -> None:
+        key = f"towline:revision:{repository}:{revision}"
         with self._broker.guard(), self._redis.pipeline(transaction=False) as pipe:
             pipe.hset(key, mapping=entries)
             pipe.expire(key, REVISION_TTL_SECONDS)
             pipe.execute()
 
-    def revision(self, repository: str, revision: str) -> dict[str, Touched]:
-        """The releases that a revision changes, and how far it got with each."""
+    def revision(self, repository: str, revision: str) -> dict[str, Touched] | None:
+        """The releases that a revision changes, and how far it got with each; None when it was not read (yet)."""
         with self._broker.guard():
             raw = self._redis.hgetall(f"towline:revision:{repository}:{revision}")
-        return {name.decode(): Touched.model_validate_json(line) for name, line in sorted(raw.items())}
+        if not raw:
+            return None
+        lines = {name.decode(): line for name, line in sorted(raw.items())}
+        return {name: Touched.model_validate_json(line) for name, line in lines.items() if name != NOTHING}
 
     def handled(self, repository: str, ref: str) -> dict[str, str] | None:
         """Inputs digest of each release at the last handled tip of a ref; None when that is not known (any more)."""

@@ -103,6 +103,8 @@ def _enqueue(tools: Tools, arguments: PushArguments, tip: Revision, changes: Cha
     queue = QueueName.SYNCS if arguments.release is None else QueueName.URGENT
     wishes = [_wanted(arguments, name, tip) for name in names]
     calls = [sync_call(name, revision=tip, trigger=trigger, queue=queue) for name in names]
+    if not names and not vanished:
+        tools.views.touch_nothing(arguments.repository, tip)
     tools.views.touch(arguments.repository, tip, names, "wanted")
     tools.queue.enqueue(
         calls,

@@ -134,6 +134,31 @@ def test_lists_leave_out_what_lies_in_other_environments(
     assert revision["applied"] is False
 
 
+@pytest.mark.parametrize(("state", "applied"), [("removed", True), ("wanted", False), ("superseded", False)])
+def test_a_revision_that_takes_releases_away_is_applied_when_they_are_gone(
+    call: Call, token: TokenFor, context: Context, state: str, applied: bool
+) -> None:
+    context.views.touch("shop", REVISION, ["staging/mailer"], state)
+
+    revision = call("showRevision", token("read"))[1]
+
+    assert revision["applied"] is applied
+    assert [each["applied"] for each in revision["releases"]] == [applied, True]
+
+
+def test_a_revision_that_changes_no_release_is_applied_once_it_was_read(
+    web: FlaskClient, token: TokenFor, context: Context
+) -> None:
+    path = f"/api/v1/repositories/shop/revisions/{'e' * 40}"
+
+    before = web.get(path, headers=token("read")).json
+    context.views.touch_nothing("shop", "e" * 40)
+    after = web.get(path, headers=token("read")).json
+
+    assert (before["applied"], after["applied"]) == (False, True)
+    assert after["releases"] == []
+
+
 def test_a_narrowed_token_does_not_see_refused_deliveries(
     call: Call, token: TokenFor, context: Context
 ) -> None:
