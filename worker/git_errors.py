@@ -25,7 +25,11 @@ NO_SPACE = re.compile(
     r"No space left|Disk quota exceeded|File too large|Read-only file system", re.IGNORECASE
 )
 NO_SHA256 = re.compile(r"object format '?sha256", re.IGNORECASE)
-NOT_BY_ID = re.compile(r"specific object|not our ref|unadvertised object|unexpected packet", re.IGNORECASE)
+# The last one is how a repository on disk (file://) says it.
+NOT_BY_ID = re.compile(
+    r"specific object|not our ref|unadvertised object|unexpected packet|target OID for the reference",
+    re.IGNORECASE,
+)
 REDIRECTED = re.compile(r"redirect", re.IGNORECASE)
 UNTRUSTED = re.compile(r"certificate|host ?key|hostkey", re.IGNORECASE)
 UNAUTHORISED = re.compile(r"authenticat|credential|access denied|permission denied", re.IGNORECASE)

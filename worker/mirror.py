@@ -16,7 +16,7 @@ import hashlib
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -173,7 +173,7 @@ class Mirror:
 
     def _fetch(self, git: pygit2.Repository, wish: Wish, deadline: Deadline) -> Advertised:
         if wish.depth and not self._remote.can_be_shallow:
-            wish = Wish(specs=wish.specs, is_first=wish.is_first)
+            wish = replace(wish, depth=0)
         try:
             return self._remote.fetch(git, wish, deadline=deadline)
         except MirrorDamaged as damage:

@@ -278,6 +278,16 @@ class TestEnsure:
         with pytest.raises(RevisionMissing):
             mirror.ensure("1" * 40, ref=None, deadline_seconds=SECONDS)
 
+    def test_a_commit_that_never_was_is_missing_on_disk_too_and_the_mirror_stays(self, make_mirror, origin):
+        revision = origin.commit({"a": "1"})
+        mirror = make_mirror(origin.file_url)
+        fetch(mirror)
+
+        with pytest.raises(RevisionMissing):
+            mirror.ensure("1" * 40, ref=MAIN, deadline_seconds=SECONDS)
+
+        assert text(mirror, revision, "a") == "1"
+
     @pytest.mark.parametrize(
         "text", ["HEAD", "main", "abc", "", "A" * 40, "refs/heads/main", "--upload-pack=x"]
     )
