@@ -33,11 +33,14 @@ class Watch:
 
     def _read(self) -> None:
         rest = b""
-        for piece in self._answer.stream(None):
-            at = time.perf_counter()
-            *lines, rest = (rest + piece).split(b"\n")
-            for line in lines:
-                self._note(json.loads(line)["object"], at)
+        try:
+            for piece in self._answer.stream(None):
+                at = time.perf_counter()
+                *lines, rest = (rest + piece).split(b"\n")
+                for line in lines:
+                    self._note(json.loads(line)["object"], at)
+        except urllib3.exceptions.ProtocolError:
+            return  # the API server has ended; whoever still waits is told what is missing
 
     def _note(self, release: dict[str, Any], at: float) -> None:
         status = release.get("status") or {}
@@ -65,7 +68,3 @@ class Watch:
         """The history entry of the attempt that brought a release to a revision."""
         with self._changed:
             return self._entries[service, revision]
-
-    def close(self) -> None:
-        """End it."""
-        self._answer.close()
