@@ -3,7 +3,8 @@
 Redis keys, all of them short-lived state that the clock can rebuild from the cluster and the repositories:
 
     towline:sequence            string   the last sequence; a newer wish has a higher one
-    towline:wanted:<release>    hash     sequence, body (a Wanted as JSON), done (highest sequence carried out)
+    towline:wanted:<release>    hash     sequence, body (a Wanted as JSON), done (highest sequence carried out); expires
+                                         when it is done and nothing newer was wanted for DONE_MS
     towline:lease:<release>     string   token of the worker that syncs this release now; expires when it dies
 
 A holder that is killed leaves the lease to expire (LEASE_MS); the sweep runs its job again. A holder that was paused
@@ -21,6 +22,8 @@ from towline.shared.broker import Broker, Pipe
 from towline.shared.model import Trigger
 
 LEASE_MS = 15_000
+DONE_MS = 30 * 24 * 3600 * 1000  # how long a wish is remembered after it was carried out
+YIELDING = "yields-"  # how the token of a lease starts that a sync may take over
 
 # KEYS[1] towline:sequence (string)   -> a number higher than any before, also than those before Redis was wiped: a worker
 # may still hold one of them. Microseconds since the epoch, which a double holds exactly until the year 2255.
@@ -39,6 +42,15 @@ WANT = """
 local have = tonumber(redis.call('HGET', KEYS[1], 'sequence') or '-1')
 if have > tonumber(ARGV[1]) then return 0 end
 redis.call('HSET', KEYS[1], 'sequence', ARGV[1], 'body', ARGV[2])
+redis.call('PERSIST', KEYS[1])
+return 1
+"""
+
+# KEYS[1] lease (string: token)   ARGV[1] token   ARGV[2] ms   ARGV[3] YIELDING   -> 1 taken, 0 a sync has it
+TAKE = """
+local holder = redis.call('GET', KEYS[1])
+if holder and string.sub(holder, 1, #ARGV[3]) ~= ARGV[3] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 """
 
@@ -48,7 +60,7 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 """
 
-# KEYS[1] lease   KEYS[2] wanted   ARGV[1] token   ARGV[2] sequence carried out
+# KEYS[1] lease   KEYS[2] wanted   ARGV[1] token   ARGV[2] sequence carried out   ARGV[3] ms to remember it
 # -> 1 lease given back, 0 something newer is wanted (lease kept), -1 lease lost
 FINISH = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
@@ -56,6 +68,7 @@ local done = tonumber(redis.call('HGET', KEYS[2], 'done') or '-1')
 if tonumber(ARGV[2]) > done then redis.call('HSET', KEYS[2], 'done', ARGV[2]) end
 if tonumber(redis.call('HGET', KEYS[2], 'sequence') or '-1') > tonumber(ARGV[2]) then return 0 end
 redis.call('DEL', KEYS[1])
+redis.call('PEXPIRE', KEYS[2], ARGV[3])
 return 1
 """
 
@@ -111,23 +124,25 @@ class Wishes:
         """The sequence of the newest wish, done or not; -1 when there is none."""
         return int(self._broker.redis.hget(wanted_key(release), "sequence") or -1)
 
-    def forget(self, release: str) -> None:
-        """Drop the wish of a release that is gone."""
-        self._broker.redis.delete(wanted_key(release))
-
 
 class Lease:
-    """The right of one worker to sync one release."""
+    """The right of one worker to sync one release; one that `yields` only judges it, and a sync takes it over.
 
-    def __init__(self, broker: Broker, release: str) -> None:
+    A sync that finds another's lease ends, since that one looks again at what is wanted. Who judges does not.
+    """
+
+    def __init__(self, broker: Broker, release: str, *, yields: bool = False) -> None:
         self._redis = broker.redis
         self._key = f"towline:lease:{release}"
         self._wanted = wanted_key(release)
-        self.token = secrets.token_hex(12)
+        self._yields = yields
+        self.token = (YIELDING if yields else "") + secrets.token_hex(12)
 
     def acquire(self) -> bool:
-        """Take it unless somebody has it."""
-        return bool(self._redis.set(self._key, self.token, nx=True, px=LEASE_MS))
+        """Take it unless somebody has it who does not yield to us."""
+        if self._yields:
+            return bool(self._redis.set(self._key, self.token, nx=True, px=LEASE_MS))
+        return bool(self._redis.eval(TAKE, 1, self._key, self.token, str(LEASE_MS), YIELDING))
 
     def renew(self) -> bool:
         """Keep it for another LEASE_MS; False when it was lost."""
@@ -139,7 +154,9 @@ class Lease:
 
     def finish(self, sequence: int) -> bool:
         """Mark a wish as done and give the lease back; False when something newer is wanted, which is ours to do."""
-        answer = int(self._redis.eval(FINISH, 2, self._key, self._wanted, self.token, str(sequence)))
+        answer = int(
+            self._redis.eval(FINISH, 2, self._key, self._wanted, self.token, str(sequence), str(DONE_MS))
+        )
         return answer != 0
 
     def drop(self) -> None:

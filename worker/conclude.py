@@ -30,23 +30,26 @@ log = structlog.get_logger(__name__)
 
 
 def conclude(tools: Tools, arguments: ConcludeArguments) -> str:
-    """Judge the release now; a sync of it that runs meanwhile goes before."""
+    """Judge the release now; a sync of it goes before, also one that starts meanwhile.
+
+    Raises Conflict when such a sync claimed the release before this could be written.
+    """
     name = ReleaseName.parse(arguments.release)
     view = tools.views.get(name)
     if view is None:
         return "is gone"
-    lease = Lease(tools.broker, arguments.release)
+    lease = Lease(tools.broker, arguments.release, yields=True)
     with tools.broker.guard():
         if not lease.acquire():
             return "a sync of it runs"
     try:
-        return _judged(tools, name, view, arguments.revision)
+        return _judged(tools, name, view, arguments.revision, lease)
     finally:
         with tools.broker.guard():
             lease.drop()
 
 
-def _judged(tools: Tools, name: ReleaseName, view: ReleaseView, revision: str) -> str:
+def _judged(tools: Tools, name: ReleaseName, view: ReleaseView, revision: str, lease: Lease) -> str:
     wanted = _as_wanted(name, view, revision)
     repository = tools.config.repository(wanted.repository)
     environment = environment_of(tools, repository, wanted)
@@ -56,14 +59,14 @@ def _judged(tools: Tools, name: ReleaseName, view: ReleaseView, revision: str) -
         tools.views.remove(name)
         return "is gone"
     if release.status.phase is not Phase.VERIFYING or release.status.revision != revision:
-        show(tools, name, wanted, release)
+        _show(tools, name, wanted, release, lease)
         return f"is {release.status.phase} at {short(release.status.revision)} by now"
     verdict = verdict_of(target_of(tools.cluster(environment), environment, name.service), release)
     status = concluded(release.status, verdict, now=datetime.now(UTC))
     if status is None:
         return verdict.reason
     release = records.write_status(release, status)
-    show(tools, name, wanted, release)
+    _show(tools, name, wanted, release, lease)
     log.info(
         "release.concluded",
         release=str(name),
@@ -72,6 +75,14 @@ def _judged(tools: Tools, name: ReleaseName, view: ReleaseView, revision: str) -
         reason=verdict.reason,
     )
     return f"{verdict.health}: {verdict.reason}"
+
+
+def _show(tools: Tools, name: ReleaseName, wanted: Wanted, release: Release, lease: Lease) -> None:
+    """Unless a sync took over meanwhile, which shows what is newer."""
+    with tools.broker.guard():
+        if not lease.held():
+            return
+    show(tools, name, wanted, release)
 
 
 def verdict_of(target: Target, release: Release) -> Verdict:

@@ -51,11 +51,17 @@ class Outcome:
     release: Release | None = None
     counts: Counts = field(default_factory=Counts)
     is_change: bool = True  # False: nothing was to be done
+    is_waiting: bool = False  # an operator's word keeps the release from this revision
 
 
 def stayed(text: str, release: Release | None) -> Outcome:
     """Nothing was to be done."""
     return Outcome(result=Result.SYNCED, text=text, release=release, is_change=False)
+
+
+def waiting(text: str, release: Release | None) -> Outcome:
+    """An operator's word keeps the release where it is: the revision stays wanted."""
+    return Outcome(result=Result.SUPERSEDED, text=text, release=release, is_change=False, is_waiting=True)
 
 
 def superseded(release: Release | None) -> Outcome:
@@ -115,7 +121,7 @@ def _place(tools: Tools, wanted: Wanted, name: ReleaseName) -> tuple[str, str]:
 def tell(tools: Tools, name: ReleaseName, wanted: Wanted, outcome: Outcome, stages: Stages) -> str:
     """Metrics, the revision's verdict, the log; returns the line for the dashboard."""
     result = outcome.result
-    state = STATES.get(result, "failed")
+    state = "wanted" if outcome.is_waiting else STATES.get(result, "failed")
     tools.views.touch(wanted.repository, wanted.revision, [str(name)], state, text=outcome.text)
     labels = {"environment": name.environment, "service": name.service}
     tools.metrics.count(SYNCS, **labels, result=result.value)

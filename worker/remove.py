@@ -31,6 +31,8 @@ def remove(tools: Tools, state: State, wanted: Wanted, lease: Lease, stages: Sta
     if state.release is None:
         tools.views.remove(state.name)
         return Outcome(result=Result.REMOVED, text="was not deployed", is_change=False)
+    if _is_of_another_ref(tools, state, wanted):
+        return stayed(f"it is deployed from {state.release.status.ref}", state.release)
     with stages("plan"):
         intent = Intent(removing=True, allow_prune=wanted.allow_prune)
         survey = prepare(state.target, (), state.recorded, intent=intent, listing=listing_of(state.release))
@@ -47,11 +49,18 @@ def remove(tools: Tools, state: State, wanted: Wanted, lease: Lease, stages: Sta
     with stages("record"):
         state.records.delete(release)
         tools.views.remove(state.name)
-        tools.queue.wishes.forget(str(state.name))
     notes = tuple(str(kept) for kept in pruned.kept)
     counts = Counts(pruned=len(pruned.pruned), notes=notes)
     text = f"removed with {counts.pruned} objects" + (f"; kept {'; '.join(notes)}" if notes else "")
     return Outcome(result=Result.REMOVED, text=text, counts=counts)
+
+
+def _is_of_another_ref(tools: Tools, state: State, wanted: Wanted) -> bool:
+    """Whether another ref, which is mapped to this environment too, deployed the release last."""
+    ref = state.release.status.ref if state.release else ""
+    return ref not in ("", wanted.ref) and any(
+        one.name == state.environment.name for one in tools.config.environments_for(state.repository, ref)
+    )
 
 
 def _has_service(tools: Tools, state: State, tip: Revision) -> bool:

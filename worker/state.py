@@ -51,15 +51,22 @@ class State:
         """Whether the last attempt was cut off, so that the record may lag behind the cluster."""
         return self.release is not None and self.release.is_unfinished
 
+    def reason_to_wait(self, wanted: Wanted) -> str:
+        """The operator's word that keeps the release where it is, or ""."""
+        if self.release is None:
+            return ""
+        if self.release.suspended:
+            return "suspended: resume it first"
+        by_operator = wanted.trigger is Trigger.OPERATOR
+        if self.release.pinned and self.release.pinned != wanted.revision and not by_operator:
+            return f"pinned to {short(self.release.pinned)}"
+        return ""
+
     def reason_to_stay(self, wanted: Wanted) -> str:
-        """Why nothing is to be done, or "": an operator's word, or the release is there already."""
+        """Why the release is at this revision already, or ""."""
         if self.release is None:
             return ""
         by_operator = wanted.trigger is Trigger.OPERATOR
-        if self.release.suspended:
-            return "suspended: resume it first"
-        if self.release.pinned and self.release.pinned != wanted.revision and not by_operator:
-            return f"pinned to {short(self.release.pinned)}"
         status = self.release.status
         same = self.inputs is not None and status.inputs_digest == self.inputs.digest
         if (

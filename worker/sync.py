@@ -35,7 +35,7 @@ from towline.worker.claim import Guard, claim, make_room
 from towline.worker.dry_run import dry_run
 from towline.worker.handover import handover
 from towline.worker.live import listing_of, prepare
-from towline.worker.outcome import Outcome, show_error, stayed, superseded, tell, unrecorded
+from towline.worker.outcome import Outcome, show_error, stayed, superseded, tell, unrecorded, waiting
 from towline.worker.plan import Intent, Plan, make_plan
 from towline.worker.policy import Placed, check
 from towline.worker.prune import prune
@@ -139,6 +139,8 @@ class Attempt:
         """The story of a sync: find, render, plan, check; then claim, store, apply, prune, record."""
         with self.stages("find"):
             state = find(self.tools, name, self.wanted)
+        if reason := state.reason_to_wait(self.wanted):
+            return waiting(reason, state.release)
         if reason := state.reason_to_stay(self.wanted):
             return stayed(reason, state.release)
         try:

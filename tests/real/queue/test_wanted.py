@@ -8,7 +8,7 @@ from towline.shared.broker import Broker
 from towline.shared.jobs import QueueName, sync_call
 from towline.shared.model import Trigger
 from towline.shared.queue import Queue
-from towline.shared.wanted import Lease, Wanted
+from towline.shared.wanted import DONE_MS, Lease, Wanted, wanted_key
 
 SECRET = "0123456789abcdef0123456789abcdef"
 RELEASE = "staging/orders"
@@ -113,3 +113,31 @@ def test_sequences_grow_however_fast_they_are_asked_for(queue):
     sequences = [queue.wishes.next_sequence() for _ in range(2_000)]
 
     assert sequences == sorted(set(sequences))
+
+
+def test_a_sync_takes_the_lease_of_who_only_judges_and_never_the_other_way_round(queue):
+    judge, sync = Lease(queue.broker, RELEASE, yields=True), Lease(queue.broker, RELEASE)
+    assert judge.acquire()
+
+    assert sync.acquire()
+
+    assert not judge.held()
+    judge.drop()
+    assert sync.held()
+    assert not Lease(queue.broker, RELEASE, yields=True).acquire()
+    assert not Lease(queue.broker, RELEASE).acquire()
+
+
+def test_a_wish_is_forgotten_some_time_after_it_was_carried_out_and_kept_when_wanted_anew(queue):
+    enqueue(queue, wanted(1))
+    lease = Lease(queue.broker, RELEASE)
+    lease.acquire()
+    waiting = queue.broker.redis.pttl(wanted_key(RELEASE))
+    lease.finish(1)
+    done = queue.broker.redis.pttl(wanted_key(RELEASE))
+
+    enqueue(queue, wanted(2))
+
+    assert waiting == -1
+    assert 0 < done <= DONE_MS
+    assert queue.broker.redis.pttl(wanted_key(RELEASE)) == -1

@@ -210,12 +210,13 @@ def test_a_suspended_release_is_left_alone_and_a_pinned_one_stays(engine, contro
     for name, patch in patches.items():
         control_plane.kubectl("-n", engine.namespace, "patch", "rel", name, "--type=merge", "-p", patch)
 
-    engine.deploy({ORDERS: config_map("orders", a="2"), CART: config_map("cart", a="2")})
+    revision = engine.deploy({ORDERS: config_map("orders", a="2"), CART: config_map("cart", a="2")})
 
     assert engine.live("ConfigMap", "orders")["data"] == {"a": "1"}
     assert engine.live("ConfigMap", "cart")["data"] == {"a": "1"}
     assert "suspended" in engine.lines["staging/orders"]
     assert "pinned" in engine.lines["staging/cart"]
+    assert {one.state for one in engine.tools.views.revision("shop", revision).values()} == {"wanted"}
 
 
 def test_a_release_of_another_repository_is_not_taken_over(engine):
@@ -316,3 +317,36 @@ def test_an_object_of_a_service_that_left_the_repository_is_handed_over(engine):
 
     assert engine.live("ConfigMap", "shared") is not None
     assert engine.release("orders") is None
+
+
+def test_a_sync_that_meets_a_judgement_of_its_release_goes_on(engine):
+    engine.deploy({ORDERS: config_map("orders", a="1")})
+    revision = engine.commit({ORDERS: config_map("orders", a="2")})
+    engine.push(run=False)
+    judge = Lease(engine.tools.broker, "staging/orders", yields=True)
+    judge.acquire()
+
+    engine.run_syncs()
+
+    assert engine.release("orders").status.revision == revision
+
+
+def test_what_is_wanted_for_a_removed_release_outlives_its_removal(engine):
+    engine.deploy({ORDERS: config_map("orders"), CART: config_map("cart")})
+
+    engine.deploy({CART: None})
+
+    assert engine.release("cart") is None
+    assert engine.tools.queue.wishes.newest_sequence("staging/cart") == engine.pushes
+
+
+@pytest.mark.parametrize(
+    "engine", [{"repository": {"branches": {"main": "staging", "next": "staging"}}}], indirect=True
+)
+def test_a_branch_without_a_service_does_not_remove_what_another_branch_deployed(engine):
+    engine.deploy({ORDERS: config_map("orders"), CART: config_map("cart")})
+
+    engine.deploy({ORDERS: config_map("orders")}, branch="next")
+
+    assert engine.release("cart").status.ref == "refs/heads/main"
+    assert engine.live("ConfigMap", "cart") is not None
