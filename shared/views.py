@@ -193,9 +193,17 @@ class Views:
             pipe.hdel(key, *removed)
 
     def unhandle(self, repository: str, ref: str, release: str) -> None:
-        """Have the next push or tick of the clock look at this release again: its sync did not get through."""
+        """Have the next push or tick of the clock look at this release again: its sync did not get through.
+
+        It stays among those handled, with no digest, so that one that is gone from Git is removed all the same.
+        """
+        key = handled_key(repository, ref)
         with self._broker.guard():
-            self._redis.hdel(handled_key(repository, ref), release, TIP)
+            if self._redis.exists(key):  # else the Releases themselves are asked, which knows more
+                with self._redis.pipeline(transaction=True) as pipe:
+                    pipe.hset(key, release, "")
+                    pipe.hdel(key, TIP)
+                    pipe.execute()
 
 
 def changes(broker: Broker) -> int:

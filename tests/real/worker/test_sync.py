@@ -7,8 +7,9 @@ from parts.manifests import config_map, deployment, several
 from towline.shared.jobs import SyncArguments
 from towline.shared.model import Phase, Result
 from towline.shared.objects import PART_OF
+from towline.shared.queue import OUTBOX
 from towline.shared.wanted import Lease
-from towline.worker.sync import sync
+from towline.worker.sync import give_up, sync
 
 ORDERS = "services/orders/app.yaml"
 CART = "services/cart/app.yaml"
@@ -350,3 +351,15 @@ def test_a_branch_without_a_service_does_not_remove_what_another_branch_deployed
 
     assert engine.release("cart").status.ref == "refs/heads/main"
     assert engine.live("ConfigMap", "cart") is not None
+
+
+def test_a_removal_that_was_given_up_is_done_with_the_next_push(engine):
+    engine.deploy({ORDERS: config_map("orders"), CART: config_map("cart")})
+    engine.commit({CART: None})
+    engine.push(run=False)
+    give_up(engine.tools, SyncArguments(release="staging/cart"), "gave up after 12 attempts")
+    engine.tools.broker.redis.delete(OUTBOX)
+
+    engine.push()
+
+    assert engine.release("cart") is None
