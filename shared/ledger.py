@@ -164,8 +164,10 @@ class Ledger:
         pipe: Pipe,
     ) -> Delivery:
         """Everything of one delivery, between WATCH and EXEC."""
-        sequence = self._queue.wishes.next_sequence()
-        pushes = arguments(sequence)
+        # One for each: two refs of one delivery may deploy to one environment.
+        pushes = [
+            push.model_copy(update={"sequence": self._queue.wishes.next_sequence()}) for push in arguments(0)
+        ]
         first = self._queue.number(len(pushes))
         pipe.multi()
         calls = [push_call(push, queue=queue) for push in pushes]
@@ -174,7 +176,7 @@ class Ledger:
         self._write(delivery, pipe)
         for push in pushes:
             if push.release is None:
-                pipe.zadd(refs_key(new.repository), {push.ref: sequence}, gt=True)
+                pipe.zadd(refs_key(new.repository), {push.ref: push.sequence}, gt=True)
         pipe.execute()
         return delivery
 

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict
 from towline.shared.broker import Broker, Pipe
 from towline.shared.model import Trigger
 
-LEASE_MS = 15_000
+LEASE_MS = 12_000  # ends before the sweep runs a dead holder's job again, some 16 s after its last heartbeat
 DONE_MS = 30 * 24 * 3600 * 1000  # how long a wish is remembered after it was carried out
 YIELDING = "yields-"  # how the token of a lease starts that a sync may take over
 

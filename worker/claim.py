@@ -19,7 +19,7 @@ from towline.worker.plan import Plan
 from towline.worker.state import State
 from towline.worker.tools import Tools
 
-FRESH_SECONDS = 2.0  # a claim confirmed so short ago cannot have been lost: a lease lives 15 s
+FRESH_SECONDS = 2.0  # a claim confirmed so short ago cannot have been lost: a lease lives 12 s
 
 
 def make_room(tools: Tools, environment: Environment) -> None:

@@ -18,10 +18,19 @@ from redis import RedisError
 from rq import Queue as RqQueue
 from rq.executions import Execution
 from rq.job import Job
+from rq.timeouts import JobTimeoutException
 from rq.worker import SimpleWorker
 
-from towline.shared.errors import TowlineError
-from towline.shared.jobs import Arguments, JobName, PushArguments, QueueName, SyncArguments, readable
+from towline.shared.errors import TowlineError, Unavailable
+from towline.shared.jobs import (
+    TIMEOUT_SECONDS,
+    Arguments,
+    JobName,
+    PushArguments,
+    QueueName,
+    SyncArguments,
+    readable,
+)
 from towline.shared.queue import Parked
 from towline.worker.beat import every
 from towline.worker.conclude import conclude
@@ -68,7 +77,7 @@ def run(tools: Tools, identifier: str, *arguments: object) -> str:
         return "ended before, or taken over under another id"
     with structlog.contextvars.bound_contextvars(job=identifier):
         try:
-            text = TABLE[name](tools, asked)
+            text = _within_limit(tools, name, asked)
         except TowlineError as error:
             if error.retry and name not in REPEATED and parked.attempt < ATTEMPTS:
                 return _later(tools, identifier, parked, error)
@@ -85,6 +94,15 @@ def run(tools: Tools, identifier: str, *arguments: object) -> str:
             raise JobFailed(f"{type(error).__name__}, see the worker's log") from None
         _close(tools, identifier, parked, asked, ok=True, text=text)
         return text
+
+
+def _within_limit(tools: Tools, name: JobName, asked: Arguments) -> str:
+    """Do it; what took too long may pass, like anything else that does not answer."""
+    try:
+        return TABLE[name](tools, asked)
+    except JobTimeoutException as error:
+        message = f"the {name} job took longer than {TIMEOUT_SECONDS[name]} s"
+        raise Unavailable(message, hint="see which stage its history or the log names last") from error
 
 
 def delay_seconds(attempt: int, *, asked: float | None, jitter: float) -> float:

@@ -48,7 +48,7 @@ from towline.worker.state import State, find
 from towline.worker.tools import Tools
 
 CONFLICTS = 2  # times to look again before it is an error
-RENEW_SECONDS = 4.0  # well below the lease's 15 s
+RENEW_SECONDS = 4.0  # well below the lease's 12 s
 
 log = structlog.get_logger(__name__)
 

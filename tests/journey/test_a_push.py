@@ -176,6 +176,9 @@ def test_a_clone_without_redis_configured_runs_its_own(towline):
 
     assert code == 202
     towline.eventually_at("cart", revision)
+    second = towline.run("up")
+    assert second.returncode == 2
+    assert "another `towline up`" in second.stderr
     up.stop()
 
 

@@ -147,3 +147,13 @@ def test_nothing_is_claimed_and_the_answer_is_quick_when_redis_is_down():
         ledger.accept(delivery())
 
     assert time.monotonic() - started < 1
+
+
+def test_each_ref_of_a_delivery_has_a_sequence_of_its_own(queue, ledger):
+    accepted = ledger.accept(delivery("d1", "refs/heads/main", "refs/heads/release"))
+
+    sequences = [queue.parked(job).arguments["sequence"] for job in accepted.jobs]
+
+    assert len(set(sequences)) == 2
+    assert ledger.is_newest("shop", "refs/heads/main", sequences[0])
+    assert ledger.is_newest("shop", "refs/heads/release", sequences[1])
