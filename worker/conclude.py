@@ -121,7 +121,7 @@ def concluded(status: ReleaseStatus, verdict: Verdict, *, now: datetime) -> Rele
         )
     late = status.synced_at is not None and now - status.synced_at > TIMEOUT
     if verdict.health is Health.FAILED or late:
-        prefix = f"not healthy after {TIMEOUT.seconds // 60} minutes: " if late else ""
+        prefix = f"not healthy after {int(TIMEOUT.total_seconds()) // 60} minutes: " if late else ""
         health = Health.FAILED if verdict.health is Health.PROGRESSING else verdict.health
         message = prefix + verdict.reason
         return status.model_copy(update={"phase": Phase.FAILED, "health": health, "message": message})
