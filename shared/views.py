@@ -80,13 +80,24 @@ class Views:
 
     def put(self, view: ReleaseView) -> None:
         """Show this state of a release."""
+        self._put([view])
+
+    def fill(self, views: Iterable[ReleaseView]) -> None:
+        """Show those of these releases that are not shown: Redis was wiped."""
+        with self._broker.guard():
+            known = set(self._redis.hkeys(VIEWS))
+        if missing := [view for view in views if str(view.name).encode() not in known]:
+            self._put(missing)
+
+    def _put(self, views: Iterable[ReleaseView]) -> None:
         with self._broker.guard(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.hset(VIEWS, str(view.name), view.model_dump_json(exclude={"syncing"}))
-            pipe.hset(BRIEF, str(view.name), _brief(view).model_dump_json(exclude={"syncing"}))
-            if view.status.get("phase") == Phase.VERIFYING:
-                pipe.hset(VERIFYING, str(view.name), str(view.status.get("revision", "")))
-            else:
-                pipe.hdel(VERIFYING, str(view.name))
+            for view in views:
+                pipe.hset(VIEWS, str(view.name), view.model_dump_json(exclude={"syncing"}))
+                pipe.hset(BRIEF, str(view.name), _brief(view).model_dump_json(exclude={"syncing"}))
+                if view.status.get("phase") == Phase.VERIFYING:
+                    pipe.hset(VERIFYING, str(view.name), str(view.status.get("revision", "")))
+                else:
+                    pipe.hdel(VERIFYING, str(view.name))
             pipe.incr(CHANGES)
             pipe.execute()
 

@@ -81,25 +81,36 @@ def show(
 ) -> None:
     """Put the release as it is now where API and page read it."""
     cluster, namespace = _place(tools, wanted, name)
-    status: dict[str, object] = {
-        "repository": wanted.repository,
-        "ref": wanted.ref,
-        "phase": Phase.FAILED.value,
-    }
     if release is not None:
-        status = release.status.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        tools.views.put(view_of(release, name, cluster=cluster, namespace=namespace, error=error))
+        return
     view = ReleaseView(
         environment=name.environment,
         service=name.service,
         cluster=cluster,
         namespace=namespace,
-        suspended=release.suspended if release else False,
-        pinned=release.pinned if release else "",
-        status=status,
+        status={"repository": wanted.repository, "ref": wanted.ref, "phase": Phase.FAILED.value},
         error=error,
         updated_at=time.time(),
     )
     tools.views.put(view)
+
+
+def view_of(
+    release: Release, name: ReleaseName, *, cluster: str, namespace: str, error: str = ""
+) -> ReleaseView:
+    """A Release as API and page show it."""
+    return ReleaseView(
+        environment=name.environment,
+        service=name.service,
+        cluster=cluster,
+        namespace=namespace,
+        suspended=release.suspended,
+        pinned=release.pinned,
+        status=release.status.model_dump(mode="json", by_alias=True, exclude_defaults=True),
+        error=error,
+        updated_at=time.time(),
+    )
 
 
 def show_error(tools: Tools, name: ReleaseName, wanted: Wanted, error: str) -> None:

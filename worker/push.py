@@ -16,9 +16,10 @@ import structlog
 from towline.shared.config import Environment, Repository
 from towline.shared.errors import Problem, UnsafePrune
 from towline.shared.jobs import PushArguments, QueueName, sync_call
-from towline.shared.model import Revision, Trigger, short
+from towline.shared.model import ReleaseName, Revision, Trigger, short
 from towline.shared.views import TIP
 from towline.shared.wanted import Wanted
+from towline.worker.outcome import view_of
 from towline.worker.repository import inputs_in, services_in
 from towline.worker.stages import Stages
 from towline.worker.tools import Tools
@@ -81,15 +82,18 @@ def changes_of(tools: Tools, repository: Repository, arguments: PushArguments, t
 def _recorded(
     tools: Tools, repository: Repository, ref: str, environments: tuple[Environment, ...]
 ) -> dict[str, str]:
-    """Inputs digests by the Releases themselves, when Redis knows nothing of this ref."""
-    recorded = {}
+    """Inputs digests by the Releases themselves, when Redis knows nothing of this ref; they are shown again."""
+    recorded, views = {}, []
     for environment in environments:
         for release in tools.records(environment).list(environment.namespace):
             status = release.status
             if status.repository == repository.name and status.environment == environment.name:
-                recorded[f"{environment.name}/{release.name}"] = (
-                    status.inputs_digest if status.ref == ref else ""
+                name = ReleaseName(environment.name, release.name)
+                recorded[str(name)] = status.inputs_digest if status.ref == ref else ""
+                views.append(
+                    view_of(release, name, cluster=environment.cluster, namespace=environment.namespace)
                 )
+    tools.views.fill(views)
     return recorded
 
 

@@ -5,7 +5,7 @@ from parts.eventually import eventually
 from parts.manifests import config_map, deployment, several
 
 from towline.shared.jobs import SyncArguments
-from towline.shared.model import Phase, Result
+from towline.shared.model import Phase, ReleaseName, Result
 from towline.shared.objects import PART_OF
 from towline.shared.queue import OUTBOX
 from towline.shared.wanted import Lease
@@ -202,6 +202,19 @@ def test_after_redis_was_wiped_a_push_finds_what_is_deployed_in_the_cluster(engi
     assert "1 changed, 0 removed of 2" in line
     assert engine.release("cart") == before
     assert engine.live("ConfigMap", "orders")["data"] == {"a": "2"}
+
+
+def test_after_redis_was_wiped_a_push_shows_again_what_it_does_not_change(engine):
+    engine.deploy({ORDERS: config_map("orders"), CART: config_map("cart")})
+    before = engine.tools.views.get(ReleaseName("staging", "cart"))
+    engine.tools.broker.redis.flushdb()
+
+    line = engine.push()
+
+    assert "0 changed, 0 removed of 2" in line
+    after = engine.tools.views.get(ReleaseName("staging", "cart"))
+    assert after.model_copy(update={"updated_at": before.updated_at}) == before
+    assert [str(view.name) for view in engine.tools.views.list()] == ["staging/cart", "staging/orders"]
 
 
 def test_a_suspended_release_is_left_alone_and_a_pinned_one_stays(engine, control_plane):
