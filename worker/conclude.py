@@ -18,7 +18,7 @@ from towline.shared.views import ReleaseView
 from towline.shared.wanted import Lease, Wanted
 from towline.worker.health.kinds import RULES
 from towline.worker.health.verdict import Verdict, judge, worst
-from towline.worker.outcome import show
+from towline.worker.outcome import announce, show
 from towline.worker.parallel import in_parallel
 from towline.worker.state import environment_of
 from towline.worker.target import Target, target_of
@@ -66,6 +66,7 @@ def _judged(tools: Tools, name: ReleaseName, view: ReleaseView, revision: str, l
     if status is None:
         return verdict.reason
     release = records.write_status(release, status)
+    announce(records, release)
     _show(tools, name, wanted, release, lease)
     log.info(
         "release.concluded",

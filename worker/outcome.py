@@ -14,6 +14,7 @@ import structlog
 from towline.shared.errors import TowlineError
 from towline.shared.metrics import OBJECTS, PUSH_TO_APPLIED, SYNCS
 from towline.shared.model import Phase, ReleaseName, Result, short
+from towline.shared.records import Records
 from towline.shared.release import Release
 from towline.shared.views import ReleaseView
 from towline.shared.wanted import Wanted
@@ -111,6 +112,16 @@ def view_of(
         error=error,
         updated_at=time.time(),
     )
+
+
+def announce(records: Records, release: Release) -> None:
+    """A Kubernetes Event with the phase that a release came to; one that cannot be made changes nothing else."""
+    phase = release.status.phase
+    kind = "Warning" if phase is Phase.FAILED else "Normal"
+    try:
+        records.event(release, reason=str(phase), message=release.status.message, type=kind)
+    except TowlineError as error:
+        log.warning("release.event", release=release.name, error=error.message)
 
 
 def show_error(tools: Tools, name: ReleaseName, wanted: Wanted, error: str) -> None:

@@ -14,7 +14,7 @@ from towline.shared.model import Health, Phase, Result, short
 from towline.shared.release import HistoryEntry, Release, ReleaseStatus, StoredRevision
 from towline.shared.wanted import Wanted
 from towline.worker.apply import Applied
-from towline.worker.outcome import Counts, Outcome, show
+from towline.worker.outcome import Counts, Outcome, announce, show
 from towline.worker.plan import Plan
 from towline.worker.prune import Pruned, recorded_after
 from towline.worker.stages import Stages
@@ -78,6 +78,8 @@ def record(tools: Tools, state: State, wanted: Wanted, written: Written, stages:
     if before.stored != stored:
         state.records.prune_stored(release, stored, search=state.is_unfinished)
     text = _summary(written.counts) if error is None else status.message
+    if error is not None:
+        announce(state.records, release)
     show(tools, state.name, wanted, release)
     return Outcome(result=result, text=text, release=release, counts=written.counts)
 
@@ -120,6 +122,8 @@ def refused(tools: Tools, state: State, wanted: Wanted, error: TowlineError, sta
             release = state.records.write_status(release, status)
         except Conflict:
             text = f"{text} (and another attempt took the release over)"
+        else:
+            announce(state.records, release)
     show(tools, state.name, wanted, release, error="" if release else text)
     return Outcome(result=Result.REFUSED, text=text, release=release)
 

@@ -264,6 +264,18 @@ def test_a_release_becomes_stable_when_it_is_healthy(engine):
     assert engine.release("orders").status.phase is Phase.HEALTHY
 
 
+def test_events_say_what_a_release_came_to(engine, control_plane):
+    engine.deploy({ORDERS: config_map("orders")})
+    engine.conclude("orders")
+    engine.deploy({ORDERS: "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: Not_A_Name}\n"})
+
+    events = control_plane.kubectl("-n", engine.namespace, "events", "--for", "release/orders")
+
+    assert ["Normal", "Healthy", "Release/orders"] in [line.split()[1:4] for line in events.splitlines()]
+    assert ["Warning", "Failed", "Release/orders"] in [line.split()[1:4] for line in events.splitlines()]
+    assert "was refused, nothing was written" in events
+
+
 @pytest.mark.parametrize("engine", [{"environment": {"max_prune": "50%"}}], indirect=True)
 def test_a_prune_above_the_limit_waits_for_an_operators_word(engine):
     many = several(*(config_map(f"c{number}") for number in range(12)))
