@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 
 from towline.cli.main import EXIT_OK
-from towline.shared.config import CONFIG_VARIABLE, FILE_NAME, load_config
+from towline.shared.config import CONFIG_VARIABLE, FILE_NAME, Config, load_config
 from towline.shared.documents import dump
 from towline.shared.errors import NotFound
 from towline.worker.inputs import inputs_of
@@ -47,7 +47,10 @@ def render(service: str, environment: str, path: Path, config: Path | None, outp
     Exits 0 when it renders, 2 with every problem when it does not.
     """
     tree = LocalTree(path)
-    found = find(tree, service, environment, patterns=_patterns(config))
+    operator = _operators(config)
+    if operator is not None and not any(environment.startswith(f"{name}-") for name in operator.templates):
+        operator.environment(environment)  # a typo would render without its overlay
+    found = find(tree, service, environment, patterns=_patterns(operator))
     programs = Programs.find()
     inputs = inputs_of(tree, found, environment=environment, programs=programs)
     objects = rendered_objects(tree, found, inputs, environment=environment, programs=programs)
@@ -80,11 +83,18 @@ def find(
     raise NotFound(f"there is no service {name!r}", hint=f"did you mean {near[0]}?" if near else known)
 
 
-def _patterns(config: Path | None) -> list[str]:
-    """Those of all repositories in the operator's file, where there is one: a checkout does not tell which it is."""
+def _operators(config: Path | None) -> Config | None:
+    """The operator's file, where there is one."""
     if config is None and CONFIG_VARIABLE not in os.environ and not Path(FILE_NAME).is_file():
+        return None
+    return load_config(config)
+
+
+def _patterns(operator: Config | None) -> list[str]:
+    """Those of all repositories in the operator's file: a checkout does not tell which it is."""
+    if operator is None:
         return []
-    return [pattern for repository in load_config(config).repositories for pattern in repository.services]
+    return [pattern for repository in operator.repositories for pattern in repository.services]
 
 
 def _as_yaml(objects: Sequence[Rendered]) -> str:

@@ -101,3 +101,25 @@ def test_a_broken_team_file_is_an_error(checkout: Path) -> None:
     (checkout / ".towline.yaml").write_text("service: {}")
     with pytest.raises(ConfigError, match=r"towline\.yaml"):
         run("web", "--path", str(checkout))
+
+
+@pytest.mark.parametrize("environment", ["stagin", "preview"])
+def test_an_environment_that_the_operator_does_not_have_is_an_error(checkout: Path, environment: str) -> None:
+    arguments = ["web", "--environment", environment, "--path", str(checkout)]
+    variables = {"TOWLINE_CONFIG": str(checkout / "towline.yaml")}
+
+    result = CliRunner().invoke(render, arguments, standalone_mode=False, env=variables)
+
+    assert isinstance(result.exception, NotFound)
+    assert environment in result.exception.message
+
+
+def test_an_environment_made_of_a_template_is_known(checkout: Path) -> None:
+    text = CONFIG.replace("shop}}", 'shop}, preview: {cluster: local, namespace: "p-{branch}"}}')
+    (checkout / "towline.yaml").write_text(text)
+    arguments = ["web", "--environment", "preview-login", "--path", str(checkout)]
+    variables = {"TOWLINE_CONFIG": str(checkout / "towline.yaml")}
+
+    result = CliRunner().invoke(render, arguments, standalone_mode=False, env=variables)
+
+    assert result.exception is None
