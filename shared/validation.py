@@ -31,7 +31,7 @@ MESSAGES = {
     "missing": "is missing",
     "greater_than_equal": "is too small",
     "less_than_equal": "is too large",
-    "too_short": "has too few entries",
+    "too_short": "has too few valid entries",
     "too_long": "has too many entries",
     "string_too_short": "is empty",
     "string_too_long": "is too long",

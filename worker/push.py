@@ -157,7 +157,7 @@ def _vanished(changes: Changes, *, allowed: bool) -> UnsafePrune | None:
         return None
     return UnsafePrune(
         f"{len(changes.removed)} of {before} releases are gone from Git in one push; none of them was removed",
-        hint="if that is meant, push the ref again with allow_prune, or sync each release with --allow-prune",
+        hint='if that is meant: POST /api/v1/repositories/<name>/push with "allowPrune": true (docs/api.md)',
         problems=[
             Problem(message="is not in the revision any more", object=name) for name in changes.removed
         ],

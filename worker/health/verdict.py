@@ -36,7 +36,7 @@ def worst(verdicts: Iterable[tuple[str, Verdict]]) -> Verdict:
     """The health of a release out of its objects' (name, verdict); the reason names the first of the worst."""
     found = sorted(verdicts, key=lambda pair: ORDER.index(pair[1].health))
     if not found:
-        return Verdict(health=Health.HEALTHY, reason="has no object")
+        return Verdict(health=Health.HEALTHY, reason="no object of it has a health of its own")
     name, verdict = found[0]
     if verdict.health is Health.HEALTHY:
         return Verdict(health=Health.HEALTHY, reason="all objects are healthy")
