@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import yaml
 from parts.control_plane import ControlPlane
 from parts.git import Content, Origin
 
-from towline.shared.config import Config, parse_config
+from towline.shared.config import ClusterConfig, Config, parse_config
 from towline.shared.jobs import ConcludeArguments, JobName, PushArguments, SyncArguments
 from towline.shared.model import ReleaseName
 from towline.shared.queue import OUTBOX, Parked
@@ -130,6 +130,15 @@ class Engine:
     def view(self, service: str, *, environment: str = "staging") -> ReleaseView | None:
         """The release as API and page show it."""
         return self.tools.views.get(ReleaseName(environment, service))
+
+    def use_token(self, token: str, plane: ControlPlane, folder: Path) -> None:
+        """From now on, work with the rights of this token instead of the administrator's."""
+        config = yaml.safe_load(plane.kubeconfig.read_text())
+        config["users"][0]["user"] = {"token": token}
+        kubeconfig = folder / "kubeconfig-of-the-account"
+        kubeconfig.write_text(yaml.safe_dump(config))
+        access = ClusterConfig(kubeconfig=kubeconfig, context=None, in_cluster=False)
+        self.tools.config = replace(self.tools.config, clusters={"test": access})
 
     def live(self, kind: str, name: str, *, api_version: str = "v1") -> dict[str, Any] | None:
         """An object of the environment's namespace, None when it is not there."""
