@@ -40,6 +40,7 @@ def test_the_wheel_runs_from_another_folder(wheel, tmp_path):
 
     ended = subprocess.run(
         [sys.executable, "-c", code],
+        check=False,
         cwd=tmp_path,
         env={"PYTHONPATH": str(tmp_path)},
         capture_output=True,
