@@ -44,9 +44,8 @@ class Changes:
 
 def push(tools: Tools, arguments: PushArguments) -> str:
     """Enqueue a sync for each release that this ref's tip changes."""
-    if arguments.release is None and not tools.ledger.is_newest(
-        arguments.repository, arguments.ref, arguments.sequence
-    ):
+    asked_for = arguments.release is not None or arguments.allow_prune  # an operator's word is never dropped
+    if not asked_for and not tools.ledger.is_newest(arguments.repository, arguments.ref, arguments.sequence):
         return "superseded by a later push of this ref"
     repository = tools.config.repository(arguments.repository)
     mirror = tools.mirror(repository)

@@ -1,11 +1,14 @@
 """From a commit to applied objects and their record, on a real repository, Redis and API server."""
 
+import time
+
 import pytest
 from parts.eventually import eventually
 from parts.manifests import config_map, deployment, several
 
 from towline.shared.jobs import SyncArguments
-from towline.shared.model import Phase, ReleaseName, Result
+from towline.shared.ledger import NewDelivery
+from towline.shared.model import Phase, Push, ReleaseName, Result
 from towline.shared.objects import PART_OF
 from towline.shared.queue import OUTBOX
 from towline.shared.wanted import Lease
@@ -388,3 +391,24 @@ def test_a_removal_that_was_given_up_is_done_with_the_next_push(engine):
     engine.push()
 
     assert engine.release("cart") is None
+
+
+def test_an_operators_word_for_a_removal_is_not_lost_to_a_later_push(engine):
+    files = {f"services/s{number}/app.yaml": config_map(f"s{number}") for number in range(8)}
+    engine.deploy(files)
+    engine.commit(dict.fromkeys(list(files)[1:]))
+    earlier = engine.tools.queue.wishes.next_sequence()
+    ref = "refs/heads/main"
+    later = NewDelivery(
+        id="later",
+        repository="shop",
+        forge="github",
+        event="push",
+        pushes=(Push(ref=ref, before=None, after=None),),
+        received_at=time.time(),
+    )
+    engine.tools.ledger.accept(later)
+
+    engine.push(sequence=earlier, allow_prune=True)
+
+    assert engine.live("ConfigMap", "s3") is None
