@@ -81,10 +81,17 @@ class ControlPlane:
             process.kill()
 
     def restart_apiserver(self) -> None:
-        """Kill the kube-apiserver and start it again on the same port; returns when it is ready."""
+        """Kill the kube-apiserver and start it again on the same port; returns when it and the controllers work.
+
+        The controllers are started anew too: left alone, they come back when their back-off of up to 30 s is over.
+        """
         self.apiserver.kill()
         self.apiserver.start()
         self.apiserver.wait_ready(self.is_ready)
+        for process in self.controllers:
+            process.kill()
+            process.start()
+        self._wait_controllers()
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """What kubectl writes to standard output; raises KubectlError."""
@@ -245,9 +252,10 @@ class ControlPlane:
         manager, scheduler, kwok = self.controllers
         kwok.wait_ready(lambda: all(self._node_takes_pods(name) for name in NODES))
         manager.wait_ready(lambda: self._exists("/api/v1/namespaces/default/serviceaccounts/default"))
-        pod = "/api/v1/namespaces/default/pods/first"
+        name = f"first-{secrets.token_hex(4)}"
+        pod = f"/api/v1/namespaces/default/pods/{name}"
         spec = {"containers": [{"name": "main", "image": "example.com/first"}]}
-        body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "first"}, "spec": spec}
+        body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
         self.request("POST", pod.rpartition("/")[0], body)
         scheduler.wait_ready(lambda: self.request("GET", pod)["status"]["phase"] == "Running")
         self.request("DELETE", pod)
