@@ -10,19 +10,17 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from towline.shared.errors import UnknownKind
 from towline.shared.jobs import ConcludeArguments
 from towline.shared.model import Health, Phase, ReleaseName, Trigger, short
-from towline.shared.release import AppliedObject, Release, ReleaseStatus
+from towline.shared.release import Release, ReleaseStatus
 from towline.shared.views import ReleaseView
 from towline.shared.wanted import Lease, Wanted
-from towline.worker.health.kinds import RULES
-from towline.worker.health.verdict import Verdict, judge, worst
+from towline.worker.health.verdict import Verdict
 from towline.worker.outcome import announce, show
-from towline.worker.parallel import in_parallel
 from towline.worker.state import environment_of
-from towline.worker.target import Target, target_of
+from towline.worker.target import target_of
 from towline.worker.tools import Tools
+from towline.worker.verify import verdict_of
 
 TIMEOUT = timedelta(minutes=5)
 
@@ -84,29 +82,6 @@ def _show(tools: Tools, name: ReleaseName, wanted: Wanted, release: Release, lea
         if not lease.held():
             return
     show(tools, name, wanted, release)
-
-
-def verdict_of(target: Target, release: Release) -> Verdict:
-    """The health of the release now; only objects are read whose kind has a health of its own."""
-    judged = [one for one in release.status.objects if (one.group, one.kind) in RULES or _is_custom(one)]
-
-    def verdict(one: AppliedObject) -> tuple[str, Verdict]:
-        key = one.key
-        try:
-            resource = target.deployer.preferred(key.group, key.kind)
-        except UnknownKind as error:
-            return str(key), Verdict(health=Health.FAILED, reason=error.message)
-        live = target.deployer.get(resource, key.name, key.namespace)
-        if live is None:
-            return str(key), Verdict(health=Health.UNKNOWN, reason="is not there")
-        return str(key), judge(live)
-
-    return worst(in_parallel(verdict, judged))
-
-
-def _is_custom(one: AppliedObject) -> bool:
-    """Kinds of CustomResourceDefinitions have a domain for a group; they may say how they are."""
-    return "." in one.group and not one.group.endswith(".k8s.io")
 
 
 def concluded(status: ReleaseStatus, verdict: Verdict, *, now: datetime) -> ReleaseStatus | None:
