@@ -28,6 +28,7 @@ from towline.receiver.forges.rules import RULES
 from towline.receiver.rate import RateLimit
 from towline.shared.config import Config, Repository
 from towline.shared.errors import ConfigError, DeliveryError, RedisDown, Unavailable, UnknownRepository
+from towline.shared.faults import Point, fault
 from towline.shared.ledger import Delivery, NewDelivery, Verdict
 from towline.shared.metrics import DELIVERIES
 from towline.shared.model import Push
@@ -107,6 +108,7 @@ class Intake:
             delivery = ledger.note(new, Verdict.IGNORED, decision.reason)
         else:
             delivery = ledger.accept(new)
+            fault(Point.DELIVERY_ENQUEUED)
         self._tell(delivery)
         if delivery.verdict is not Verdict.ACCEPTED:
             return _json({"delivery": new.id, "reason": delivery.reason}, HTTPStatus.OK)

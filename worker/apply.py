@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from towline.shared.errors import ClusterError, Problem, UnknownKind
+from towline.shared.faults import Point, fault
 from towline.shared.model import Object, ObjectKey
 from towline.shared.objects import is_ours, is_terminating, metadata_of, owned_hash
 from towline.shared.release import AppliedObject
@@ -88,6 +89,7 @@ def _write(target: Target, plan: Plan, item: Placed) -> Sent:
     elif (live := plan.live.get(item.key)) is not None:
         adopt(cluster, item, live)
     sent = _send_when_served(target, plan, item)
+    fault(Point.OBJECT_SENT)
     if is_terminating(sent.answer):
         # The server took the apply, and the object will be gone all the same.
         await_gone(cluster, item.key, uid=str(metadata_of(sent.answer).get("uid")))

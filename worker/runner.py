@@ -22,6 +22,7 @@ from rq.timeouts import JobTimeoutException
 from rq.worker import SimpleWorker
 
 from towline.shared.errors import TowlineError, Unavailable
+from towline.shared.faults import Point, fault
 from towline.shared.jobs import (
     TIMEOUT_SECONDS,
     Arguments,
@@ -77,6 +78,7 @@ def run(tools: Tools, identifier: str, *arguments: object) -> str:
         return "ended before, or taken over under another id"
     with structlog.contextvars.bound_contextvars(job=identifier):
         try:
+            fault(Point.JOB_TAKEN)
             text = _within_limit(tools, name, asked)
         except TowlineError as error:
             if error.retry and name not in REPEATED and parked.attempt < ATTEMPTS:
@@ -124,9 +126,11 @@ def _later(tools: Tools, identifier: str, parked: Parked, error: TowlineError) -
 
 def _close(tools: Tools, identifier: str, parked: Parked, asked: Arguments, *, ok: bool, text: str) -> None:
     """The delivery's line first: killed in between, the job runs again and writes the same line."""
+    fault(Point.JOB_ENDING)
     if isinstance(asked, PushArguments):
         tools.ledger.ended(asked.repository, asked.delivery, parked.first_id, ok=ok, text=text)
     tools.queue.ended(identifier)
+    fault(Point.JOB_ENDED)
 
 
 def give_up_on(tools: Tools, asked: Arguments, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""How long each stage of a job took: for the history entry, the metric and the bench."""
+"""How long each stage of a job took: for the history entry, the metric and the bench; a fault point at both ends."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from towline.shared.faults import fault
 from towline.shared.metrics import STAGE_SECONDS, Metrics
 
 
@@ -21,8 +22,10 @@ class Stages:
     def __call__(self, name: str) -> Iterator[None]:
         """Time one stage, whether it ends well or not."""
         started = time.perf_counter()
+        fault(f"{name}.begin")
         try:
             yield
+            fault(f"{name}.end")
         finally:
             seconds = time.perf_counter() - started
             self.seconds[name] = self.seconds.get(name, 0.0) + seconds
