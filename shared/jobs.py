@@ -125,13 +125,13 @@ def sync_call(release: str, *, revision: str, trigger: Trigger, queue: QueueName
     return Call(job=JobName.SYNC, arguments=arguments, queue=queue, label=label, description=text)
 
 
-def conclude_call(release: str, *, revision: str) -> Call:
-    """The job that judges a release."""
+def conclude_call(release: str, *, revision: str, queue: QueueName = QueueName.BACKGROUND) -> Call:
+    """The job that judges a release; `urgent` where it is known to have failed."""
     environment, _, service = release.partition("/")
     return Call(
         job=JobName.CONCLUDE,
         arguments=ConcludeArguments(release=release, revision=revision),
-        queue=QueueName.BACKGROUND,
+        queue=queue,
         label=f"conclude_{environment}_{service}_{short(revision)}",
         description=f"conclude {release} at {short(revision)}",
     )
