@@ -67,15 +67,16 @@ def sync_release(caller: Caller, path: dict[str, str], given: SyncInput) -> JobS
 def show_revision(caller: Caller, path: dict[str, str], given: None) -> RevisionAnswer:
     """How far a revision got with every release that it touches."""
     repository = caller.context.config.repository(path["name"])
-    if not is_revision(path["revision"]):
+    revision = path["revision"].lower()
+    if not is_revision(revision):
         raise unusable("revision", found=path["revision"], allowed="a whole commit id, 40 or 64 hex digits")
-    touched = caller.context.views.revision(repository.name, path["revision"])
+    touched = caller.context.views.revision(repository.name, revision)
     lines = [verdict_of(name, line) for name, line in (touched or {}).items()]
     lines = [line for line in lines if caller.grant.covers(line.environment)]
     is_nothing_to_do = touched is not None and not touched
     return RevisionAnswer(
         repository=repository.name,
-        revision=path["revision"],
+        revision=revision,
         applied=is_nothing_to_do or (bool(lines) and all(line.applied for line in lines)),
         releases=lines,
     )

@@ -7,9 +7,9 @@ Redis is read leniently, so that a view written by another version of Towline is
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic.alias_generators import to_camel
 
 from towline.shared.ledger import Delivery, Verdict
@@ -55,9 +55,9 @@ class DeliveryFilter(Input):
 class SyncInput(Input):
     """What to sync to."""
 
-    revision: str | None = Field(
+    revision: Annotated[str, StringConstraints(to_lower=True)] | None = Field(
         None,
-        pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$",
+        pattern=r"^([0-9a-fA-F]{40}|[0-9a-fA-F]{64})$",
         description="a whole commit id; left out: the tip of the release's branch",
     )
     allow_prune: bool = Field(False, description="the operator's word for a prune above the limit")
@@ -165,6 +165,19 @@ class PushAccepted(Answer):
     delivery: str
     pushes: list[MovedRef]
     jobs: list[str]
+
+
+class NothingToDo(Answer):
+    """A delivery that was understood and asks for nothing."""
+
+    delivery: str
+    reason: str = Field(description="ping, event, branch, tag, repository, duplicate or empty")
+
+
+class Probe(Answer):
+    """All is well."""
+
+    status: Literal["ok"] = "ok"
 
 
 class RevisionVerdict(Answer):

@@ -6,7 +6,7 @@ operation itself. What lies in an environment that the token does not cover is a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,18 +62,28 @@ def _given(operation: Operation) -> Input | None:
         return None
     try:
         if operation.method == "GET":
-            return operation.takes.model_validate_strings(request.args.to_dict())
+            return operation.takes.model_validate_strings(_query())
         body = request.stream.read(BODY_LIMIT + 1)
         if len(body) > BODY_LIMIT:
             raise TooLarge(f"the body is longer than {BODY_LIMIT} bytes")
         return operation.takes.model_validate_json(body or b"{}")
     except ValidationError as error:
         problems = [
-            Problem(message=each["msg"], path=".".join(map(str, each["loc"])))
+            Problem(message=each["msg"], path=".".join(map(str, each["loc"])) or None)
             for each in error.errors(include_url=False, include_context=False, include_input=False)
         ]
-        raise InvalidInput(
-            "the call is not of the documented form",
-            hint="see /api/v1/openapi.json",
-            problems=problems,
-        ) from error
+        raise _invalid(problems) from error
+
+
+def _query() -> dict[str, str]:
+    """The parameters of this call; raises InvalidInput for one that is there twice, of which one would be dropped."""
+    twice = [name for name, values in request.args.lists() if len(values) > 1]
+    if twice:
+        raise _invalid([Problem(message="is there twice", path=name) for name in twice])
+    return request.args.to_dict()
+
+
+def _invalid(problems: Sequence[Problem]) -> InvalidInput:
+    return InvalidInput(
+        "the call is not of the documented form", hint="see /api/v1/openapi.json", problems=problems
+    )

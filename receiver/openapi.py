@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 description, made from the table of operations and their pydantic models."""
+"""The OpenAPI 3.1 description: the API from its table of operations, and the calls beside it; all bodies from models."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from towline import __version__
-from towline.receiver.api_models import Input
+from towline.receiver.api_models import Input, NothingToDo, Probe, PushAccepted
 from towline.receiver.calls import Operation
 from towline.receiver.problem_types import ProblemBody
 
@@ -23,9 +23,21 @@ ERRORS = {
     "403": "The token does not have the scope",
     "404": "It does not exist, or not for this token",
     "409": "It is in a state that does not allow this",
+    "413": "The body is too long",
     "422": "The input is not of this form",
     "503": "Redis does not answer",
 }
+
+DELIVERY_ERRORS = {
+    "400": "Signed right, and not what this forge sends",
+    "401": "The signature is missing or wrong, or its time is too far away",
+    "404": "There is no repository of this name",
+    "408": "The body did not arrive in time",
+    "413": "The body is above `server.max_body_bytes`",
+    "429": "More deliveries than the repository's `webhook.rate_limit`",
+    "503": "Redis does not answer, or none of the repository's secrets can be read; nothing was claimed",
+}
+WAITING = frozenset({"429", "503"})  # these say when to come again
 
 
 def description(operations: Sequence[Operation], *, prefix: str) -> Json:
@@ -35,6 +47,7 @@ def description(operations: Sequence[Operation], *, prefix: str) -> Json:
     for operation in operations:
         path = prefix + PARAMETER.sub(r"{\1}", operation.path)
         paths.setdefault(path, {})[operation.method.lower()] = _operation(operation, schemas)
+    paths |= _beside(prefix)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Towline", "version": __version__, "license": {"name": "Apache-2.0"}},
@@ -48,14 +61,15 @@ def description(operations: Sequence[Operation], *, prefix: str) -> Json:
                     "description": "made by `towline token create`",
                 }
             },
-            "responses": {code: _problem(text) for code, text in ERRORS.items()},
+            "responses": {code: _problem(code, text) for code, text in ERRORS.items()},
             "schemas": schemas,
         },
     }
 
 
 def _schemas(operations: Sequence[Operation]) -> Json:
-    answers: set[type[BaseModel]] = {operation.answer for operation in operations} | {ProblemBody}
+    answers: set[type[BaseModel]] = {ProblemBody, PushAccepted, NothingToDo, Probe}
+    answers |= {operation.answer for operation in operations}
     inputs: set[type[BaseModel]] = {operation.takes for operation in operations if operation.takes}
     ordered = sorted(answers, key=lambda model: model.__name__)
     _, given = models_json_schema(
@@ -89,8 +103,59 @@ def _operation(operation: Operation, schemas: Json) -> Json:
     if operation.takes and operation.method == "GET":
         parameters += _query(operation.takes, schemas)
     elif operation.takes:
-        found["requestBody"] = {"content": _content("application/json", operation.takes)}
+        found["requestBody"] = {
+            "required": any(field.is_required() for field in operation.takes.model_fields.values()),
+            "content": _content("application/json", operation.takes),
+        }
     return found
+
+
+def _beside(prefix: str) -> dict[str, Json]:
+    """What needs no token: deliveries prove themselves, the rest is open."""
+    ready = _open("ready", "Whether deliveries can be taken now", _content("application/json", Probe))
+    ready["responses"]["503"] = {"$ref": "#/components/responses/503"}
+    return {
+        "/webhooks/{repository}": {"post": _receive()},
+        f"{prefix}/openapi.json": {"get": _open("openapi", "This description", {"application/json": {}})},
+        "/healthz": {"get": _open("alive", "This process answers", _content("application/json", Probe))},
+        "/readyz": {"get": ready},
+        "/metrics": {
+            "get": _open("metrics", "Prometheus' text format", {"text/plain": {"schema": {"type": "string"}}})
+        },
+    }
+
+
+def _open(name: str, summary: str, content: Json) -> Json:
+    answer = {"description": summary, "content": content}
+    return {"operationId": name, "summary": summary, "security": [], "responses": {"200": answer}}
+
+
+def _receive() -> Json:
+    """The call that forges make; what they send is theirs to describe."""
+    body = {"schema": {"type": "object"}}
+    return {
+        "operationId": "receive",
+        "summary": "A delivery of a forge, in the form and with the signature of `webhook.forge`",
+        "security": [],
+        "parameters": [
+            {"name": "repository", "in": "path", "required": True, "schema": {"type": "string"}},
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": body, "application/x-www-form-urlencoded": body},
+        },
+        "responses": {
+            "202": {
+                "description": "Recorded and enqueued",
+                "content": _content("application/json", PushAccepted),
+            },
+            "200": {
+                "description": "Understood, nothing to do",
+                "content": _content("application/json", NothingToDo),
+            },
+            **{code: _problem(code, text) for code, text in DELIVERY_ERRORS.items()},
+        },
+    }
 
 
 def _query(model: type[Input], schemas: Json) -> list[Json]:
@@ -105,5 +170,8 @@ def _content(media_type: str, model: type[BaseModel]) -> Json:
     return {media_type: {"schema": {"$ref": MODELS + model.__name__}}}
 
 
-def _problem(text: str) -> Json:
-    return {"description": text, "content": _content("application/problem+json", ProblemBody)}
+def _problem(code: str, text: str) -> Json:
+    answer: Json = {"description": text, "content": _content("application/problem+json", ProblemBody)}
+    if code in WAITING:
+        answer["headers"] = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
+    return answer

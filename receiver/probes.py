@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
+from towline.receiver.api_models import Probe
 from towline.receiver.context import Context
 
 
@@ -16,12 +17,16 @@ def blueprint(context: Context) -> Blueprint:
 
     @routes.get("/healthz")
     def alive() -> Response:
-        return Response('{"status":"ok"}', mimetype="application/json")
+        return _well()
 
     @routes.get("/readyz")
     def ready() -> Response:
         with context.broker.guard():
             context.broker.redis.ping()
-        return Response('{"status":"ok"}', mimetype="application/json")
+        return _well()
 
     return routes
+
+
+def _well() -> Response:
+    return Response(Probe().model_dump_json(), mimetype="application/json")

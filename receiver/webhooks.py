@@ -11,7 +11,6 @@ tip of the ref as fetched, which is what makes a replayed or late delivery harml
 
 from __future__ import annotations
 
-import json
 import secrets
 import time
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import structlog
 from flask import Blueprint, Response
 from flask import request as call
 
+from towline.receiver.api_models import NothingToDo, PushAccepted, accepted
 from towline.receiver.body import check_length, read_body
 from towline.receiver.context import Context
 from towline.receiver.forges.forge import Keys, Kind, Message, Request
@@ -111,9 +111,8 @@ class Intake:
             fault(Point.DELIVERY_ENQUEUED)
         self._tell(delivery)
         if delivery.verdict is not Verdict.ACCEPTED:
-            return _json({"delivery": new.id, "reason": delivery.reason}, HTTPStatus.OK)
-        pushes = [{"ref": each.ref, "before": each.before, "after": each.after} for each in new.pushes]
-        return _json({"delivery": new.id, "pushes": pushes, "jobs": delivery.jobs}, HTTPStatus.ACCEPTED)
+            return _answer(NothingToDo(delivery=new.id, reason=delivery.reason), HTTPStatus.OK)
+        return _answer(accepted(delivery), HTTPStatus.ACCEPTED)
 
     def _refuse(self, repository: Repository, error: DeliveryError, received_at: float) -> None:
         """Record why; that Redis is away must not change the answer to a delivery that is refused anyway."""
@@ -186,6 +185,7 @@ def _ends_with(url: str, path: str) -> bool:
     return parsed is not None and parsed.path.lower().split("/")[-len(wanted) :] == wanted
 
 
-def _json(body: dict[str, object], status: HTTPStatus) -> Response:
+def _answer(body: PushAccepted | NothingToDo, status: HTTPStatus) -> Response:
     headers = {"Cache-Control": "no-store"}
-    return Response(json.dumps(body), status=status, mimetype="application/json", headers=headers)
+    text = body.model_dump_json(by_alias=True)
+    return Response(text, status=status, mimetype="application/json", headers=headers)

@@ -15,6 +15,7 @@ from typing import Annotated, Protocol, TypeVar
 from urllib.parse import parse_qsl
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic_core import PydanticCustomError
 
 from towline.shared.errors import DeliveryError, Problem
 from towline.shared.model import Push, Revision, is_revision
@@ -90,7 +91,7 @@ class Payload(BaseModel):
 
 def _ref(text: str) -> str:
     if not is_ref_name(text):
-        raise ValueError("is not the name of a ref")
+        raise PydanticCustomError("ref", "is not the name of a ref")
     return text
 
 
@@ -100,7 +101,7 @@ def _revision(text: Revision | None) -> Revision | None:
         return None
     lower = text.lower()
     if not is_revision(lower):
-        raise ValueError("is not a whole commit id")
+        raise PydanticCustomError("revision", "is not a whole commit id")
     return Revision(lower)
 
 

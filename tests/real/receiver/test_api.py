@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 
 import pytest
 from flask.testing import FlaskClient
+from jsonschema import Draft202012Validator
 from parts.answering import REVISION, TokenFor, deliver, show
 
 from towline.receiver.api import OPERATIONS
@@ -173,6 +175,7 @@ def test_a_narrowed_token_does_not_see_refused_deliveries(
     ("method", "path", "body", "place"),
     [
         ("GET", "/api/v1/releases?enviroment=staging", None, "enviroment"),
+        ("GET", "/api/v1/releases?environment=staging&environment=production", None, "environment"),
         ("GET", "/api/v1/deliveries?limit=0", None, "limit"),
         ("GET", "/api/v1/deliveries?limit=501", None, "limit"),
         ("GET", "/api/v1/deliveries?limit=many", None, "limit"),
@@ -215,6 +218,24 @@ def test_wrong_input_is_422_and_enqueues_nothing(
     assert answer.get_json()["type"] == "/problems/invalid-input"
     assert place in [problem.get("path", "") for problem in answer.get_json()["problems"]]
     assert waiting(context) == before
+
+
+def test_a_revision_in_capitals_is_the_same_one(web: FlaskClient, token: TokenFor, context: Context) -> None:
+    revision = "ab" * 20
+    context.views.touch("shop", revision, ["staging/orders"], "synced")
+    shouted = revision.upper()
+
+    shown = web.get(f"/api/v1/repositories/shop/revisions/{shouted}", headers=token("read"))
+    sync = web.post("/api/v1/releases/staging/orders/sync", headers=token("sync"), json={"revision": shouted})
+
+    assert (shown.get_json()["revision"], shown.get_json()["applied"]) == (revision, True)
+    assert sync.get_json()["job"].startswith(f"sync_staging_orders_{revision[:10]}_")
+
+
+def test_a_body_that_is_no_json_is_a_problem_without_a_place(web: FlaskClient, token: TokenFor) -> None:
+    answer = web.post("/api/v1/releases/staging/orders/sync", headers=token("sync"), data=b"{")
+
+    assert [set(problem) for problem in answer.get_json()["problems"]] == [{"message"}]
 
 
 def test_a_401_says_what_is_asked_for(web: FlaskClient) -> None:
@@ -402,15 +423,36 @@ def test_the_description_needs_no_token(web: FlaskClient) -> None:
     assert answer.get_json()["openapi"] == "3.1.0"
 
 
-def test_every_route_under_the_prefix_is_described(web: FlaskClient) -> None:
+PEOPLES = {"page", "access", "problem_types", "rq_dashboard"}  # the parts that answer people, by pages
+
+
+def test_every_route_for_programs_is_described(web: FlaskClient) -> None:
     described = web.get("/api/v1/openapi.json").get_json()["paths"]
     routes = {
-        rule.rule.replace("<", "{").replace(">", "}")
+        re.sub(r"<(\w+)>", r"{\1}", rule.rule)
         for rule in web.application.url_map.iter_rules()
-        if rule.rule.startswith("/api/")
+        if "." in rule.endpoint and rule.endpoint.partition(".")[0] not in PEOPLES
     }
 
-    assert routes - {"/api/v1/openapi.json"} == set(described)
+    assert {path.replace("{repository}", "{name}") for path in described} == routes
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_an_answer_is_what_the_description_says(
+    name: str, web: FlaskClient, call: Call, token: TokenFor
+) -> None:
+    document = web.get("/api/v1/openapi.json").get_json()
+    described = next(
+        operation
+        for methods in document["paths"].values()
+        for operation in methods.values()
+        if operation["operationId"] == name
+    )
+
+    status, answer = call(name, token("admin"))
+    content = described["responses"][str(status)]["content"]["application/json"]
+
+    Draft202012Validator({**content["schema"], "components": document["components"]}).validate(answer)
 
 
 def test_a_problem_type_has_a_page(web: FlaskClient) -> None:
