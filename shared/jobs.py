@@ -13,11 +13,11 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from itsdangerous import BadSignature, Signer
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from towline.shared.errors import AccessError
 from towline.shared.model import Trigger, short
+from towline.shared.stamp import Stamp
 
 LABEL_LIMIT = 120  # characters of an id before its number
 NOT_IN_AN_ID = re.compile(r"[^A-Za-z0-9_-]")  # RQ allows letters, digits, `_` and `-` only
@@ -166,24 +166,22 @@ class Seal:
     """Signs and opens the argument of a job with a key derived from the installation's secret key."""
 
     def __init__(self, secret_key: str) -> None:
-        self._signer = Signer(
-            secret_key, salt="towline.job", key_derivation="hmac", digest_method=hashlib.sha256
-        )
+        self._stamp = Stamp(secret_key, purpose="job")
 
     def close(self, identifier: str, name: JobName, arguments: Arguments) -> str:
         """The signed text for one job."""
         body = {"id": identifier, "job": name.value, "arguments": arguments.model_dump(mode="json")}
-        return self._signer.sign(json.dumps(body, separators=(",", ":"))).decode()
+        return self._stamp.on(json.dumps(body, separators=(",", ":")))
 
     def open(self, identifier: str, sealed: object) -> tuple[JobName, Arguments]:
         """What a job asks for; raises AccessError unless we signed exactly this for exactly this job."""
         try:
-            body = json.loads(self._signer.unsign(sealed if isinstance(sealed, str | bytes) else b""))
+            body = json.loads(self._stamp.off(sealed))
             if body["id"] != identifier:
-                raise BadSignature("signed for another job")
+                raise ValueError("signed for another job")
             name = JobName(body["job"])
             return name, ARGUMENTS[name].model_validate(body["arguments"])
-        except (BadSignature, ValidationError, ValueError, KeyError, TypeError, RecursionError) as error:
+        except (AccessError, ValidationError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise AccessError(
                 f"job {identifier} was not made by this installation",
                 hint="somebody else writes to this Redis, or the secret key differs between receiver and worker",

@@ -7,20 +7,23 @@ This module is the only one, with the worker's start, that knows RQ.
 Redis keys:
 
     towline:number     string   counter behind job ids; an id is never used twice
-    towline:outbox     hash     job id -> Parked as JSON: every job that has not ended
+    towline:outbox     hash     job id -> Parked as signed JSON: every job that has not ended
     towline:due        zset     job id of the outbox -> time at which it is to be tried again
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 from rq import Queue as RqQueue
+from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from towline.shared.broker import Broker, Pipe
+from towline.shared.errors import AccessError
 from towline.shared.jobs import (
     ARGUMENTS,
     TIMEOUT_SECONDS,
@@ -32,6 +35,7 @@ from towline.shared.jobs import (
     job_id,
     readable,
 )
+from towline.shared.stamp import Stamp
 from towline.shared.wanted import Wanted, Wishes
 
 NUMBER = "towline:number"
@@ -40,6 +44,9 @@ DUE = "towline:due"
 
 RESULT_TTL_SECONDS = 3600
 FAILURE_TTL_SECONDS = 7 * 24 * 3600
+EXECUTION_HORIZON_SECONDS = 120  # a heartbeat that lies further ahead was made before the clock was set back
+DUE_HORIZON_SECONDS = 900.0  # above the longest pause between two attempts
+DEAD_SECONDS = 60.0  # after the last sign of life; the sweep has run the job again by then
 
 
 class Parked(BaseModel):
@@ -68,13 +75,22 @@ class Parked(BaseModel):
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outbox:
+    """The jobs that have not ended, and the ids of those that we did not put there or cannot read."""
+
+    parked: Mapping[str, Parked]
+    foreign: frozenset[bytes]
+
+
 class Queue:
     """The queues and the outbox."""
 
     def __init__(self, broker: Broker, secret_key: str) -> None:
         self.broker = broker
-        self.wishes = Wishes(broker)
+        self.wishes = Wishes(broker, secret_key)
         self._seal = Seal(secret_key)
+        self._stamp = Stamp(secret_key, purpose="parked job")
         self._queues = {
             name: RqQueue(name.value, connection=broker.redis, serializer=JSONSerializer)
             for name in QueueName
@@ -125,7 +141,7 @@ class Queue:
             failure_ttl=FAILURE_TTL_SECONDS,
             description=readable(call.description),
         )
-        pipe.hset(OUTBOX, identifier, parked.model_dump_json())
+        pipe.hset(OUTBOX, identifier, self._stamp.on(parked.model_dump_json()))
         queue.enqueue_job(job, pipeline=pipe)
 
     def enqueue(
@@ -155,6 +171,8 @@ class Queue:
                 pipe.multi()  # as above
                 pipe.hdel(OUTBOX, identifier)
                 pipe.zrem(DUE, identifier)
+                # Where a worker for one queue alone has a job between taking and starting it.
+                pipe.lrem(self._queues[parked.queue].intermediate_queue_key, 0, identifier)
                 self._push(parked.model_copy(update={"parked_at": time.time()}), new, pipe)
                 pipe.execute()
             return new
@@ -162,15 +180,77 @@ class Queue:
     def later(self, identifier: str, parked: Parked, *, at: float) -> None:
         """Leave a job in the outbox and have the clock try it again at a time."""
         with self.broker.guard(), self.broker.redis.pipeline(transaction=True) as pipe:
-            pipe.hset(OUTBOX, identifier, parked.model_dump_json())
+            pipe.hset(OUTBOX, identifier, self._stamp.on(parked.model_dump_json()))
             pipe.zadd(DUE, {identifier: at})
             pipe.execute()
 
     def parked(self, identifier: str) -> Parked | None:
-        """What the outbox holds under an id."""
+        """What the outbox holds under an id; raises AccessError when that is not ours."""
         with self.broker.guard():
             body = self.broker.redis.hget(OUTBOX, identifier)
-        return Parked.model_validate_json(body) if body else None
+        return self._unparked(body) if body else None
+
+    def outbox(self) -> Outbox:
+        """Every job that has not ended."""
+        with self.broker.guard():
+            raw = self.broker.redis.hgetall(OUTBOX)
+        parked: dict[str, Parked] = {}
+        foreign = set()
+        for name, body in raw.items():
+            try:
+                parked[name.decode("utf-8", "replace")] = self._unparked(body)
+            except AccessError:
+                foreign.add(name)
+        return Outbox(parked=parked, foreign=frozenset(foreign))
+
+    def drop_foreign(self, outbox: Outbox) -> None:
+        """Take out of the outbox what nobody can run."""
+        with self.broker.guard():
+            self.broker.redis.hdel(OUTBOX, *outbox.foreign)
+
+    def _unparked(self, body: bytes) -> Parked:
+        text = self._stamp.off(body)
+        try:
+            return Parked.model_validate_json(text)
+        except ValidationError as error:
+            hint = "it is dropped, and the repositories are looked at anew"
+            raise AccessError("a parked job was made by another version of Towline", hint=hint) from error
+
+    def alive(self, *, now: float) -> set[str]:
+        """Ids that wait in a queue, run in a worker that is alive, or are due later."""
+        alive: set[str] = set()
+        with self.broker.guard():
+            alive.update(raw.decode() for raw in self.broker.redis.zrange(DUE, 0, -1))
+            for queue in self._queues.values():
+                alive.update(queue.get_job_ids())
+                key = queue.started_job_registry.key
+                running = self.broker.redis.zrangebyscore(key, now, now + EXECUTION_HORIZON_SECONDS)
+                alive.update(raw.decode().partition(":")[0] for raw in running)
+        return alive
+
+    def due(self, *, now: float) -> list[str]:
+        """Ids whose time has come; also those whose time is further away than any we set: the clock was set back."""
+        with self.broker.guard(), self.broker.redis.pipeline(transaction=False) as pipe:
+            pipe.zrangebyscore(DUE, "-inf", now)
+            pipe.zrangebyscore(DUE, now + DUE_HORIZON_SECONDS, "+inf")
+            return [raw.decode() for found in pipe.execute() for raw in found]
+
+    def forget_dead(self, *, now: float) -> None:
+        """Drop what RQ keeps of jobs whose worker died; the sweep ran them again under another id, long ago.
+
+        RQ itself would put them among the failed ones. A worker that was only paused may still write to the job's
+        hash, so that is not deleted but expires.
+        """
+        with self.broker.guard():
+            for queue in self._queues.values():
+                key = queue.started_job_registry.key
+                dead = self.broker.redis.zrangebyscore(key, 0, now - DEAD_SECONDS)
+                dead += self.broker.redis.zrangebyscore(key, now + EXECUTION_HORIZON_SECONDS, "+inf")
+                with self.broker.redis.pipeline(transaction=False) as pipe:
+                    for raw in dead:
+                        pipe.zrem(key, raw)
+                        pipe.expire(Job.key_for(raw.decode().partition(":")[0]), RESULT_TTL_SECONDS)
+                    pipe.execute()
 
     def waiting(self, identifiers: Sequence[str]) -> set[str]:
         """Those of these jobs that have not ended."""

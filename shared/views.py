@@ -203,6 +203,12 @@ class Views:
         if removed := list(gone):
             pipe.hdel(key, *removed)
 
+    def forget_handled(self) -> None:
+        """Have the next look at each ref compare with the Releases themselves, as when Redis was wiped."""
+        with self._broker.guard():
+            for key in self._redis.scan_iter(handled_key("*", "*")):
+                self._redis.delete(key)
+
     def unhandle(self, repository: str, ref: str, release: str) -> None:
         """Have the next push or tick of the clock look at this release again: its sync did not get through.
 

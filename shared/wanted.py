@@ -3,7 +3,7 @@
 Redis keys, all of them short-lived state that the clock can rebuild from the cluster and the repositories:
 
     towline:sequence            string   the last sequence; a newer wish has a higher one
-    towline:wanted:<release>    hash     sequence, body (a Wanted as JSON), done (highest sequence carried out); expires
+    towline:wanted:<release>    hash     sequence, body (a Wanted as signed JSON), done (highest sequence carried out); expires
                                          when it is done and nothing newer was wanted for DONE_MS
     towline:lease:<release>     string   token of the worker that syncs this release now; expires when it dies
 
@@ -19,7 +19,9 @@ from collections.abc import Iterable
 from pydantic import BaseModel, ConfigDict
 
 from towline.shared.broker import Broker, Pipe
+from towline.shared.errors import AccessError
 from towline.shared.model import Trigger
+from towline.shared.stamp import Stamp
 
 LEASE_MS = 12_000  # ends before the sweep runs a dead holder's job again, some 16 s after its last heartbeat
 DONE_MS = 30 * 24 * 3600 * 1000  # how long a wish is remembered after it was carried out
@@ -98,10 +100,11 @@ class Wanted(BaseModel):
 
 
 class Wishes:
-    """The `wanted` of all releases."""
+    """The `wanted` of all releases; signed, so that whoever can write to Redis cannot choose what is deployed."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, secret_key: str) -> None:
         self._broker = broker
+        self._stamp = Stamp(secret_key, purpose="wish")
 
     def next_sequence(self) -> int:
         """A number higher than any before."""
@@ -111,14 +114,22 @@ class Wishes:
         """Store what is wanted unless something newer is; part of the caller's transaction."""
         for wanted in wishes:
             key = wanted_key(wanted.release)
-            pipe.eval(WANT, 1, key, str(wanted.sequence), wanted.model_dump_json())
+            pipe.eval(WANT, 1, key, str(wanted.sequence), self._stamp.on(wanted.model_dump_json()))
 
     def get(self, release: str) -> Wanted | None:
-        """What is still to be done for a release, or None when all that was wanted is done."""
+        """What is still to be done for a release, or None when all that was wanted is done.
+
+        Raises AccessError for a wish that is not ours, or another release's.
+        """
         sequence, body, done = self._broker.redis.hmget(wanted_key(release), ["sequence", "body", "done"])
         if body is None or int(done or -1) >= int(sequence or -1):
             return None
-        return Wanted.model_validate_json(body)
+        wanted = Wanted.model_validate_json(self._stamp.off(body))
+        if wanted.release != release:
+            raise AccessError(
+                f"the wish for {release} is {wanted.release}'s", hint="somebody else writes to this Redis"
+            )
+        return wanted
 
     def newest_sequence(self, release: str) -> int:
         """The sequence of the newest wish, done or not; -1 when there is none."""

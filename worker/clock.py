@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 import structlog
 
 from towline.shared.errors import TowlineError
-from towline.shared.jobs import JobName, QueueName, conclude_call, refs_call
-from towline.shared.queue import DUE, OUTBOX, Parked
+from towline.shared.jobs import JobName, conclude_call, refs_call
+from towline.shared.queue import Outbox, Parked
 from towline.worker.runner import give_up_on
 from towline.worker.tools import Tools
 
@@ -34,6 +34,7 @@ JUDGE_SECONDS = 2.0
 RUNS = 3  # times a job is run again because its worker died; then it is recorded as failed
 TOKEN = "towline:clock"
 LOOKED = "towline:looked"
+JITTER = 0.2  # share of an interval that a look may come early
 FORGOTTEN_SECONDS = 3600.0  # a sync that never said it stopped
 
 RENEW = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('EXPIRE', KEYS[1], ARGV[2]) else return 0 end"
@@ -56,9 +57,10 @@ class Clock:
         if not self._active():
             return
         self.retry_due(now)
-        if now - self.swept_at >= SWEEP_SECONDS:
+        if is_due(self.swept_at, every=SWEEP_SECONDS, now=now):
             self.swept_at = now
             self.sweep(now)
+            self.tools.queue.forget_dead(now=now)
             self.tools.views.forget_syncing(before=now - FORGOTTEN_SECONDS)
         self.judge(now)
         self.look(now)
@@ -78,41 +80,41 @@ class Clock:
 
     def retry_due(self, now: float) -> None:
         """Enqueue what was to be tried again by now."""
-        with self.tools.broker.guard():
-            due = self.tools.broker.redis.zrangebyscore(DUE, "-inf", now)
-        for raw in due:
-            identifier = raw.decode()
-            parked = self.tools.queue.parked(identifier)
-            if parked is None:
-                self.tools.queue.ended(identifier)
+        if not (due := self.tools.queue.due(now=now)):
+            return
+        outbox = self.tools.queue.outbox()
+        for identifier in due:
+            if identifier in outbox.parked:
+                self.tools.queue.again(identifier, outbox.parked[identifier])
             else:
-                self.tools.queue.again(identifier, parked)
+                self.tools.queue.ended(identifier)
 
     def sweep(self, now: float) -> None:
         """Run again what is in the outbox and nowhere else, seen so in two sweeps: its worker died or lost it."""
-        parked = self._outbox()
-        gone = {name for name in set(parked) - self._alive() if now - parked[name].parked_at > SWEEP_SECONDS}
+        outbox = self.tools.queue.outbox()
+        if outbox.foreign:
+            self._start_over(outbox)
+        parked = outbox.parked
+        gone = {
+            name
+            for name in set(parked) - self.tools.queue.alive(now=now)
+            if is_due(parked[name].parked_at, every=SWEEP_SECONDS, now=now)
+        }
         for identifier in sorted(gone & self.missing):
             self._rescue(identifier, parked[identifier])
         self.missing = frozenset(gone - self.missing)
 
-    def _outbox(self) -> dict[str, Parked]:
+    def _start_over(self, outbox: Outbox) -> None:
+        """Set aside what nobody can run, and find what should run as if Redis had been wiped."""
+        log.error(
+            "outbox.foreign",
+            jobs=len(outbox.foreign),
+            hint="somebody else writes to this Redis, or the secret key or the version of Towline was changed",
+        )
+        self.tools.queue.drop_foreign(outbox)
+        self.tools.views.forget_handled()
         with self.tools.broker.guard():
-            raw = self.tools.broker.redis.hgetall(OUTBOX)
-        return {name.decode(): Parked.model_validate_json(body) for name, body in raw.items()}
-
-    def _alive(self) -> set[str]:
-        """Ids that wait in a queue, run in a worker that is alive, or are due later."""
-        alive: set[str] = set()
-        with self.tools.broker.guard():
-            alive.update(raw.decode() for raw in self.tools.broker.redis.zrange(DUE, 0, -1))
-            for name in QueueName:
-                queue = self.tools.queue.rq(name)
-                alive.update(queue.get_job_ids())
-                registry = queue.started_job_registry
-                alive.update(registry.get_job_ids(cleanup=False))
-                alive.difference_update(job.partition(":")[0] for job in registry.get_expired_job_ids())
-        return alive
+            self.tools.broker.redis.delete(LOOKED)
 
     def _rescue(self, identifier: str, parked: Parked) -> None:
         if parked.runs < RUNS + 1:
@@ -143,7 +145,7 @@ class Clock:
 
     def _is_due(self, name: str, now: float, waiting: set[str]) -> bool:
         at, job = self.judging.get(name, (0.0, ""))
-        return now - at >= JUDGE_SECONDS and job not in waiting
+        return is_due(at, every=JUDGE_SECONDS, now=now) and job not in waiting
 
     def look(self, now: float) -> None:
         """Have each repository's refs looked at when its interval is over; all at once when Redis was wiped."""
@@ -152,12 +154,17 @@ class Clock:
         looked = {name.decode(): float(at) for name, at in raw.items()}
         interval = self.tools.config.sync.clock_interval_seconds
         for name in self.tools.config.repositories_by_name:
-            if now >= looked.get(name, 0.0) + interval:
+            if is_due(looked.get(name, 0.0), every=interval, now=now):
                 # Jitter: repositories of one forge are not asked in the same second for ever.
-                at = now + random.uniform(-0.1, 0.1) * interval
+                at = now - random.uniform(0.0, JITTER) * interval
                 with self.tools.broker.guard():
                     self.tools.broker.redis.hset(LOOKED, name, at)
                 self.tools.queue.enqueue([refs_call(name)])
+
+
+def is_due(at: float, *, every: float, now: float) -> bool:
+    """Whether so much time has passed; also when `at` lies ahead: it was noted before the clock was set back."""
+    return not 0 <= now - at < every
 
 
 def prepare_clusters(tools: Tools) -> None:

@@ -19,9 +19,11 @@ from rq import Queue as RqQueue
 from rq.executions import Execution
 from rq.job import Job
 from rq.timeouts import JobTimeoutException
+from rq.utils import now
 from rq.worker import SimpleWorker
+from rq.worker_registration import clean_worker_registry
 
-from towline.shared.errors import TowlineError, Unavailable
+from towline.shared.errors import AccessError, TowlineError, Unavailable
 from towline.shared.faults import Point, fault
 from towline.shared.jobs import (
     TIMEOUT_SECONDS,
@@ -136,7 +138,10 @@ def _close(tools: Tools, identifier: str, parked: Parked, asked: Arguments, *, o
 def give_up_on(tools: Tools, asked: Arguments, reason: str) -> None:
     """Record that a job will not be tried again, where people look for it."""
     if isinstance(asked, SyncArguments):
-        give_up(tools, asked, reason)
+        try:
+            give_up(tools, asked, reason)
+        except AccessError as error:  # the wish is not ours, so it is nobody's
+            log.error("job.foreign_wish", release=asked.release, error=error.message, hint=error.hint)
 
 
 class ClosedJob(Job):
@@ -188,6 +193,14 @@ class WarmWorker(SimpleWorker):
             self.maintain_heartbeats(job, execution)
         except RedisError as error:
             log.warning("heartbeat.failed", error=type(error).__name__)
+
+    def clean_registries(self) -> None:
+        """RQ's upkeep of its lists, but for abandoned jobs: the sweep runs them again, and RQ would call them failed."""
+        for queue in self.queues:
+            queue.finished_job_registry.cleanup()
+            queue.failed_job_registry.cleanup()
+            clean_worker_registry(queue)
+        self.last_cleaned_at = now()  # type: ignore[assignment]  # RQ declares it as None
 
     def reorder_queues(self, reference_queue: RqQueue) -> None:
         """RQ asks after each pick: every tenth next one looks at the background queue first."""

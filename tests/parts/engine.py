@@ -20,7 +20,7 @@ from parts.git import Content, Origin
 from towline.shared.config import ClusterConfig, Config, parse_config
 from towline.shared.jobs import ConcludeArguments, JobName, PushArguments, SyncArguments
 from towline.shared.model import ReleaseName
-from towline.shared.queue import OUTBOX, Parked
+from towline.shared.queue import OUTBOX
 from towline.shared.release import Release
 from towline.shared.views import ReleaseView
 from towline.worker.conclude import conclude
@@ -106,7 +106,7 @@ class Engine:
 
     def waiting(self) -> list[SyncArguments]:
         """The sync jobs that were enqueued and not run."""
-        parked = [Parked.model_validate_json(one) for one in self.tools.broker.redis.hvals(OUTBOX)]
+        parked = self.tools.queue.outbox().parked.values()
         found = [SyncArguments(**one.arguments) for one in parked if one.job is JobName.SYNC]
         return sorted(found, key=lambda one: one.release)
 

@@ -8,9 +8,9 @@ from parts.manifests import config_map
 from towline.shared.jobs import QueueName, refs_call, sync_call
 from towline.shared.ledger import NewDelivery, Verdict
 from towline.shared.model import Push, ReleaseName, Revision, Trigger
-from towline.shared.queue import DUE, OUTBOX
+from towline.shared.queue import DUE, OUTBOX, Parked
 from towline.shared.wanted import Wanted
-from towline.worker.clock import RUNS, SWEEP_SECONDS, Clock
+from towline.worker.clock import LOOKED, RUNS, SWEEP_SECONDS, Clock
 from towline.worker.runner import run
 
 REF = "refs/heads/main"
@@ -145,3 +145,93 @@ def test_what_the_clock_repeats_is_not_tried_again_by_itself(engine, clock, git_
 
     assert engine.tools.queue.parked(identifier) is None
     assert engine.tools.broker.redis.zcard(DUE) == 0
+
+
+def test_what_others_put_into_the_outbox_is_dropped_and_never_run(engine, clock):
+    call = sync_call("staging/orders", revision="a" * 40, trigger=Trigger.OPERATOR, queue=QueueName.URGENT)
+    forged = Parked(
+        job=call.job,
+        queue=call.queue,
+        label=call.label,
+        description=call.description,
+        arguments=call.arguments.model_dump(),
+        first_id="forged_1",
+        parked_at=0.0,
+    )
+    engine.tools.broker.redis.hset(OUTBOX, mapping={"forged_1": forged.model_dump_json(), b"\xff": "no JSON"})
+    lost = enqueue_sync(engine)
+    lose(engine)
+
+    later(clock, turns=2)
+
+    assert waiting(engine, QueueName.URGENT) == []
+    (again,) = waiting(engine)
+    assert again != lost
+    assert engine.tools.broker.redis.hkeys(OUTBOX) == [again.encode()]
+
+
+def test_a_due_job_that_nobody_can_run_does_not_keep_the_others_from_running(engine, clock):
+    queue, redis = engine.tools.queue, engine.tools.broker.redis
+    identifier = enqueue_sync(engine)
+    lose(engine)
+    queue.later(identifier, queue.parked(identifier), at=1000.0)
+    redis.hset(OUTBOX, "forged_1", "no JSON")
+    redis.zadd(DUE, {"forged_1": 1.0})
+
+    clock.retry_due(1001.0)
+
+    assert len(waiting(engine)) == 1
+    assert redis.zcard(DUE) == 0
+
+
+def test_after_jobs_were_dropped_every_repository_is_compared_with_its_releases_anew(engine, clock):
+    revision = engine.deploy({"services/orders/app.yaml": config_map("orders")})
+    clock.look(time.time())
+    engine.tools.broker.redis.hset(OUTBOX, "of_an_older_key", "no JSON")
+
+    clock.sweep(time.time())
+    clock.look(time.time())
+
+    assert engine.tools.views.handled("shop", REF) is None
+    assert len(waiting(engine, QueueName.BACKGROUND)) == 2
+    assert engine.release("orders").status.revision == revision
+
+
+def test_a_clock_that_is_set_back_an_hour_still_does_everything(engine, clock):
+    queue, redis, hour = engine.tools.queue, engine.tools.broker.redis, 3600
+    clock.turn(time.time() + hour)
+    looked = float(redis.hget(LOOKED, "shop"))
+    identifier = enqueue_sync(engine)
+    lose(engine)
+    queue.later(identifier, queue.parked(identifier), at=time.time() + hour)
+    redis.delete("rq:queue:background")
+
+    clock.turn(time.time())
+
+    assert len(waiting(engine)) == 1  # what was due in an hour by the clock of before
+    assert len(waiting(engine, QueueName.BACKGROUND)) == 1  # the refs are looked at
+    assert float(redis.hget(LOOKED, "shop")) < looked
+    assert clock.swept_at < looked
+
+
+@pytest.mark.parametrize("beat", [-1, 3600], ids=["its time is over", "beaten before the clock was set back"])
+def test_a_job_counts_as_running_only_while_its_worker_gives_signs_of_life(engine, beat):
+    now = time.time()
+    registry = engine.tools.queue.rq(QueueName.SYNCS).started_job_registry
+    engine.tools.broker.redis.zadd(registry.key, {"alive_1:x": now + 15, "dead_1:x": now + beat})
+
+    alive = engine.tools.queue.alive(now=now)
+
+    assert alive == {"alive_1"}
+
+
+def test_what_rq_keeps_of_a_dead_workers_job_is_dropped_and_of_a_living_ones_not(engine):
+    now, redis = time.time(), engine.tools.broker.redis
+    registry = engine.tools.queue.rq(QueueName.SYNCS).started_job_registry
+    redis.zadd(registry.key, {"alive_1:x": now + 15, "dead_1:x": now - 61})
+    redis.hset("rq:job:dead_1", "data", "x")
+
+    engine.tools.queue.forget_dead(now=now)
+
+    assert redis.zrange(registry.key, 0, -1) == [b"alive_1:x"]
+    assert redis.ttl("rq:job:dead_1") > 0

@@ -5,6 +5,7 @@ import time
 import pytest
 
 from towline.shared.broker import Broker
+from towline.shared.errors import AccessError
 from towline.shared.jobs import QueueName, sync_call
 from towline.shared.model import Trigger
 from towline.shared.queue import Queue
@@ -141,3 +142,21 @@ def test_a_wish_is_forgotten_some_time_after_it_was_carried_out_and_kept_when_wa
     assert waiting == -1
     assert 0 < done <= DONE_MS
     assert queue.broker.redis.pttl(wanted_key(RELEASE)) == -1
+
+
+def test_a_wish_that_somebody_else_wrote_is_refused(queue):
+    enqueue(queue, wanted(1))
+    body = wanted(2, revision="e" * 40).model_dump_json()
+    queue.broker.redis.hset(wanted_key(RELEASE), mapping={"sequence": "2", "body": body})
+
+    with pytest.raises(AccessError):
+        queue.wishes.get(RELEASE)
+
+
+def test_a_wish_for_one_release_is_none_for_another(queue):
+    enqueue(queue, wanted(1))
+    genuine = queue.broker.redis.hgetall(wanted_key(RELEASE))
+    queue.broker.redis.hset(wanted_key("production/orders"), mapping=genuine)
+
+    with pytest.raises(AccessError, match="production/orders"):
+        queue.wishes.get("production/orders")
