@@ -32,17 +32,20 @@ RETRY_AFTER_SECONDS = 2.0  # where the server does not say
 
 # Server-side apply sends these as 500, although the same object is refused for ever: structuredmerge.go in
 # k8s.io/apimachinery/pkg/util/managedfields/internal; https://github.com/kubernetes/kubernetes/issues/104641.
-# Except where a conversion webhook stands behind it that is down.
+# Except where a conversion webhook stands behind it that is down. etcd's limit of 1.5 MiB comes as 500 too, and counts what
+# no check of ours sees: the managedFields of the object as it will be stored.
 PERMANENT_500 = re.compile(
-    r"^(?!.*webhook).*failed to (?:create typed |convert |decode last applied|update ManagedFields)",
+    r"^(?!.*webhook).*failed to (?:create typed |convert |decode last applied|update ManagedFields)"
+    r"|.*(?:request is too large|send message larger than max)",
     re.DOTALL,
 )
 
 # Validation says "this field cannot change" in many words: apimachinery's ValidateImmutableField, Service, Job,
-# StatefulSet, StorageClass and RBAC each have their own.
+# StatefulSet, StorageClass, PriorityClass, Pod and RBAC each have their own.
 IMMUTABLE = re.compile(
     r"immutable|may not change once set|cannot change roleRef|can ?not be (?:changed|updated|modified) "
-    r"(?:after|once)|updates to \S+ (?:spec for fields other than|are forbidden)|primary clusterIP can not be unset",
+    r"(?:after|once)|updates to \S+ (?:spec for fields other than|are forbidden)|primary clusterIP can not be unset|"
+    r"may not be changed in an update|pod updates may not change fields other than",
     re.IGNORECASE,
 )
 
@@ -161,6 +164,8 @@ def _has_cause(status: Mapping[str, Any], reason: str) -> bool:
 def _hint(kind: type[ClusterError], code: int, message: str) -> str:
     if kind is Immutable:
         return "annotate the object with towline.dev/recreate: allowed to have it deleted and made anew"
+    if code == 500 and ("request is too large" in message or "larger than max" in message):
+        return HINTS[413]
     if code == 404 and "namespaces" in message:
         return "create the namespace, or let the environment create it"
     return HINTS.get(code, "")

@@ -58,6 +58,8 @@ def test_what_may_pass_by_itself_is_tried_again(code: int, message: str):
         "failed to create typed patch object (shop/web; apps/v1, Kind=Deployment): .spec.x: field not declared in schema",
         "failed to convert new object (shop/web; apps/v1, Kind=Deployment) to proper version: unable to convert",
         "failed to convert new object (shop/web; apps/v1, Kind=Deployment) to smd typed: duplicate entries",
+        "etcdserver: request is too large",
+        "rpc error: code = ResourceExhausted desc = trying to send message larger than max (2105000 vs. 2097152)",
     ],
 )
 def test_permanent_faults_sent_as_500_are_not_tried_again(message: str):
@@ -110,6 +112,8 @@ def test_a_write_that_lost_a_race_may_be_tried_again_and_an_existing_object_not(
         'StatefulSet.apps "s" is invalid: spec: Forbidden: updates to statefulset spec for fields other than x',
         'StorageClass.storage.k8s.io "s" is invalid: parameters: Forbidden: updates to parameters are forbidden.',
         'ConfigMap "c" is invalid: data: Forbidden: field is immutable when `immutable` is set',
+        'PriorityClass.scheduling.k8s.io "p" is invalid: value: Forbidden: may not be changed in an update.',
+        'Pod "p" is invalid: spec: Forbidden: pod updates may not change fields other than `spec.tolerations`',
     ],
 )
 def test_immutable_fields_are_told_apart_and_the_hint_names_the_annotation(message: str):
