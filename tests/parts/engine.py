@@ -64,6 +64,7 @@ def configuration(
         "clusters": {"test": {"kubeconfig": str(kubeconfig)}},
         "environments": environments,
         "repositories": [{**repository, **changes.get("repository", {})}],
+        "sync": changes.get("sync", {}),
     }
 
 

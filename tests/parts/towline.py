@@ -23,13 +23,15 @@ from typing import Any
 
 import pytest
 import yaml
-from parts.control_plane import ControlPlane
+from parts.control_plane import ControlPlane, delete_namespace, new_namespace_name
 from parts.engine import configuration, parsed
 from parts.eventually import eventually
-from parts.git import Origin
+from parts.git import GitServer, Origin
 from parts.processes import Process, free_port
+from parts.redis import RedisServer
 
 from towline.shared.config import Config
+from towline.shared.faults import POINTS, VARIABLE, Action
 from towline.shared.ledger import NewDelivery
 from towline.shared.model import Push, ReleaseName, Revision
 from towline.shared.release import Release
@@ -50,6 +52,8 @@ class Towline:
         self.origin = origin
         self.tools: Tools = tools_of(self.config)  # the test's own way to Redis and cluster
         self._kustomize = kustomize
+        self.faults = folder / "faults"
+        self.faults.mkdir()
         self._processes: dict[str, Process] = {}
 
     @property
@@ -77,7 +81,11 @@ class Towline:
         return process
 
     def _command(self, *words: str) -> list[str | Path]:
-        environment = [f"TOWLINE_KUSTOMIZE={self._kustomize}", f"PATH={os.defpath}"]
+        environment = [
+            f"TOWLINE_KUSTOMIZE={self._kustomize}",
+            f"{VARIABLE}={self.faults}",
+            f"PATH={os.defpath}",
+        ]
         program = [sys.executable, "-m", "towline.cli", *words, "--config", self.config_path]
         return ["/usr/bin/env", *environment, *program]
 
@@ -92,6 +100,21 @@ class Towline:
         """End everything that still runs."""
         for process in reversed(self._processes.values()):
             process.stop()
+
+    def arm(self, point: str, action: Action = Action.KILL) -> None:
+        """Have the next process that passes this fault point (shared/faults.py) meet this, once."""
+        assert point in POINTS, sorted(POINTS)
+        self._met(point).unlink(missing_ok=True)
+        draft = self.faults / "draft"
+        draft.write_text(action)
+        draft.rename(self.faults / point)
+
+    def is_met(self, point: str) -> bool:
+        """Whether somebody passed a point that was armed."""
+        return self._met(point).exists()
+
+    def _met(self, point: str) -> Path:
+        return self.faults / f"{point}.met"
 
     def workers(self) -> dict[str, int]:
         """The RQ workers that are registered, and their pids."""
@@ -189,6 +212,12 @@ def _json(raw: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {"value": found}
 
 
+def installed(folder: Path, *, origin: Origin, kustomize: Path, **settings: Any) -> Towline:
+    """An installation with this configuration; see `configuration`."""
+    document = configuration(folder, url=origin.url, **settings)
+    return Towline(folder, document, origin=origin, kustomize=kustomize)
+
+
 @pytest.fixture
 def towline(
     tmp_path: Path,
@@ -200,14 +229,49 @@ def towline(
     request: pytest.FixtureRequest,
 ) -> Iterator[Towline]:
     """An installation with one environment, `staging`, in a namespace that does not exist yet."""
-    document = configuration(
+    installation = installed(
         tmp_path,
+        origin=origin,
+        kustomize=kustomize,
         redis_url=redis_url,
         kubeconfig=control_plane.kubeconfig,
-        url=origin.url,
         namespaces={"staging": namespace_name},
         **getattr(request, "param", {}),
     )
-    installation = Towline(tmp_path, document, origin=origin, kustomize=kustomize)
     yield installation
     installation.stop()
+
+
+@pytest.fixture(scope="module")
+def shared_towline(
+    tmp_path_factory: pytest.TempPathFactory,
+    _redis_of_the_run: RedisServer,
+    _database_numbers: Iterator[int],
+    control_plane: ControlPlane,
+    kustomize: Path,
+    request: pytest.FixtureRequest,
+) -> Iterator[Towline]:
+    """An installation that runs (`towline up`) for all tests of a module: every branch is deployed to `staging`."""
+    folder = tmp_path_factory.mktemp("shared-towline")
+    (folder / "git").mkdir()
+    git_server = GitServer(folder / "git")
+    git_server.start()
+    namespace = new_namespace_name(request.module.__name__.rpartition(".")[2])
+    installation = installed(
+        folder,
+        origin=git_server.origin("shop"),
+        kustomize=kustomize,
+        redis_url=_redis_of_the_run.url(next(_database_numbers)),
+        kubeconfig=control_plane.kubeconfig,
+        namespaces={"staging": namespace},
+        repository={"branches": {"**": ["staging"]}},
+        sync={"workers": SHARED_WORKERS},
+    )
+    installation.start("up")
+    yield installation
+    installation.stop()
+    git_server.stop()
+    delete_namespace(control_plane, namespace)
+
+
+SHARED_WORKERS = 6  # that many die at once, and others go on
