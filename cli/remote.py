@@ -71,21 +71,17 @@ def sync(receiver: Client, release: str, revision: str | None, allow_prune: bool
 @click.option("--repository", "-r", help="Only this repository.")
 @click.option("--verdict", help="Only these: accepted, succeeded, failed, ignored or refused.")
 @click.option("--limit", default=50, show_default=True, help="The newest ones.")
+@click.option("--before", help="Older ones: what an earlier answer gave as next.")
 @click.option("--redeliver", metavar="ID", help="Enqueue the pushes of this delivery again instead.")
 @asks_receiver
 def deliveries(
-    receiver: Client,
-    repository: str | None,
-    verdict: str | None,
-    limit: int,
-    redeliver: str | None,
-    output: str,
+    receiver: Client, redeliver: str | None, limit: int, output: str, **narrowed: str | None
 ) -> None:
     """Show webhook deliveries and what came of them."""
     if redeliver:
         _print(receiver.post("deliveries", redeliver, "redeliver"), _show_redelivery, output)
     else:
-        answer = receiver.get("deliveries", repository=repository, verdict=verdict, limit=str(limit))
+        answer = receiver.get("deliveries", limit=str(limit), **narrowed)
         _print(answer, _show_deliveries, output)
 
 
@@ -171,3 +167,5 @@ def _show_deliveries(answer: Json) -> None:
         print_table(("RECEIVED", "ID", "REPOSITORY", "EVENT", "REF", "VERDICT", "WHY"), rows)
     else:
         click.echo("no deliveries")
+    if answer["next"]:
+        click.echo(f"older ones: --before {answer['next']}", err=True)

@@ -84,8 +84,17 @@ def show_revision(caller: Caller, path: dict[str, str], given: None) -> Revision
 
 def list_deliveries(caller: Caller, path: dict[str, str], given: DeliveryFilter) -> Deliveries:
     """The newest deliveries that the caller may see."""
-    found = visible_deliveries(caller, limit=given.limit, repository=given.repository, verdict=given.verdict)
-    return Deliveries(deliveries=[delivery_line(delivery) for delivery in found])
+    found = visible_deliveries(
+        caller,
+        limit=given.limit,
+        repository=given.repository,
+        verdict=given.verdict,
+        before=float(given.before) if given.before else None,
+    )
+    return Deliveries(
+        deliveries=[delivery_line(delivery) for delivery in found.deliveries],
+        next=repr(found.older_than) if found.older_than is not None else None,
+    )
 
 
 def show_delivery(caller: Caller, path: dict[str, str], given: None) -> DeliveryLine:

@@ -50,6 +50,11 @@ class DeliveryFilter(Input):
     repository: str | None = None
     verdict: Verdict | None = Field(None, strict=False)
     limit: int = Field(DELIVERIES_DEFAULT, ge=1, le=DELIVERIES_LIMIT, description="the newest ones")
+    before: str | None = Field(
+        None,
+        pattern=r"^[0-9]{1,10}(\.[0-9]{1,9})?$",
+        description="`next` of an earlier answer: the older ones",
+    )
 
 
 class SyncInput(Input):
@@ -157,6 +162,7 @@ class Deliveries(Answer):
     """Deliveries, the newest first."""
 
     deliveries: list[DeliveryLine]
+    next: str | None = Field(description="give it as `before` for older ones; null at the end")
 
 
 class PushAccepted(Answer):

@@ -21,7 +21,7 @@ from towline.shared.model import Push, ReleaseName, Trigger
 from towline.shared.views import ReleaseView
 from towline.shared.wanted import Wanted
 
-LOOK_BACK = 2_000  # deliveries that are looked through when not all of them are asked for; some 40 ms
+LOOK_BACK = 2_000  # deliveries looked through at once when not all of them are asked for; some 40 ms
 
 log = structlog.get_logger(__name__)
 
@@ -55,18 +55,37 @@ def delivery_for(caller: Caller, identifier: str) -> Delivery:
     return delivery
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryPage:
+    """Some deliveries, the newest first; `older_than`: the time before which others may lie, None at the end."""
+
+    deliveries: tuple[Delivery, ...]
+    older_than: float | None
+
+
 def visible_deliveries(
-    caller: Caller, *, limit: int, repository: str | None = None, verdict: Verdict | None = None
-) -> list[Delivery]:
+    caller: Caller,
+    *,
+    limit: int,
+    repository: str | None = None,
+    verdict: Verdict | None = None,
+    before: float | None = None,
+) -> DeliveryPage:
     """The newest deliveries that the caller may see, at most `limit`."""
     narrowed = verdict is not None or caller.grant.environments is not None
-    found = caller.context.ledger.recent(LOOK_BACK if narrowed else limit, repository=repository)
+    looked_at = LOOK_BACK if narrowed else limit
+    found = caller.context.ledger.recent(looked_at, repository=repository, before=before)
     chosen = [
         delivery
         for delivery in found
         if (verdict is None or delivery.verdict is verdict) and covers(caller, delivery)
     ]
-    return chosen[:limit]
+    last = None
+    if len(chosen) >= limit:
+        last = chosen[limit - 1]
+    elif len(found) >= looked_at:
+        last = found[-1]
+    return DeliveryPage(deliveries=tuple(chosen[:limit]), older_than=last.received_at if last else None)
 
 
 def covers(caller: Caller, delivery: Delivery) -> bool:

@@ -124,6 +124,7 @@ def _overview(context: Context, session: Session) -> Response:
     views = [view for view in context.views.list() if session.grant.covers(view.environment)]
     releases = [release_of(view) for view in views]
     shown = [each for each in releases if matches(each, wanted)]
+    newest = visible_deliveries(caller, limit=DELIVERIES_SHOWN)
     return page(
         "overview.html",
         releases=shown[:RELEASES_SHOWN],
@@ -132,7 +133,7 @@ def _overview(context: Context, session: Session) -> Response:
         environments=sorted({each.environment for each in releases}),
         phases=sorted({each.phase for each in releases if each.phase}),
         wanted=wanted,
-        deliveries=[delivery_line(each) for each in visible_deliveries(caller, limit=DELIVERIES_SHOWN)],
+        deliveries=[delivery_line(each) for each in newest.deliveries],
         person=session,
         may_sync=session.grant.allows(Scope.SYNC),
     )

@@ -29,6 +29,7 @@ from towline.shared.model import Push, Trigger
 from towline.shared.queue import Queue
 from towline.shared.views import CHANGES
 
+KEY = "towline:delivery:"
 DELIVERIES = "towline:deliveries"
 REFUSED = "towline:deliveries:refused"
 RETENTION_SECONDS = 30 * 24 * 3600
@@ -169,11 +170,12 @@ class Ledger:
             push.model_copy(update={"sequence": self._queue.wishes.next_sequence()}) for push in arguments(0)
         ]
         first = self._queue.number(len(pushes))
+        oldest = _oldest(pipe, Verdict.ACCEPTED)
         pipe.multi()
         calls = [push_call(push, queue=queue) for push in pushes]
         jobs = self._queue.put(calls, pipe=pipe, first_number=first)
         delivery = _decided(new, Verdict.ACCEPTED, "", jobs)
-        self._write(delivery, pipe)
+        self._write(delivery, pipe, instead_of=oldest)
         for push in pushes:
             if push.release is None:
                 pipe.zadd(refs_key(new.repository), {push.ref: push.sequence}, gt=True)
@@ -186,11 +188,19 @@ class Ledger:
             new = new.model_copy(update={"id": f"refused-{secrets.token_hex(8)}"})
         delivery = _decided(new, verdict, reason, ())
         with self._broker.guard(), self._redis.pipeline(transaction=True) as pipe:
-            self._write(delivery, pipe, keep=True)
+            oldest = _oldest(self._redis, verdict)
+            self._write(delivery, pipe, instead_of=oldest, keep=True)
             pipe.execute()
         return delivery
 
-    def _write(self, delivery: Delivery, pipe: Pipe, *, keep: bool = False) -> None:
+    def _write(
+        self, delivery: Delivery, pipe: Pipe, *, instead_of: Sequence[bytes], keep: bool = False
+    ) -> None:
+        """The entry, and the end of those that it pushes out; `keep` leaves one of this id as it is."""
+        index, _ = _index(delivery.verdict)
+        if instead_of:
+            pipe.zrem(index, *instead_of)
+            pipe.delete(*(KEY.encode() + name for name in instead_of))
         key = delivery_key(delivery.repository, delivery.id)
         body = delivery.model_dump_json(exclude={"repeats", "ends"})
         if keep:
@@ -199,11 +209,7 @@ class Ledger:
             pipe.delete(key)
             pipe.hset(key, "body", body)
         pipe.expire(key, RETENTION_SECONDS)
-        index, limit = (
-            (REFUSED, REFUSED_LIMIT) if delivery.verdict is Verdict.REFUSED else (DELIVERIES, LIMIT)
-        )
-        pipe.zadd(index, {f"{delivery.repository}:{delivery.id}": delivery.received_at})
-        pipe.zremrangebyrank(index, 0, -limit - 1)
+        pipe.zadd(index, {f"{delivery.repository}:{delivery.id}": delivery.received_at}, nx=keep)
         pipe.incr(CHANGES)
 
     def ended(self, repository: str, delivery: str, job: str, *, ok: bool, text: str) -> None:
@@ -232,13 +238,16 @@ class Ledger:
                     return known
         raise NotFound(f"delivery {identifier!r} is not in the ledger", hint="it keeps 10,000 for 30 days")
 
-    def recent(self, limit: int, *, repository: str | None = None) -> list[Delivery]:
-        """The newest deliveries first, refused ones among them."""
+    def recent(
+        self, limit: int, *, repository: str | None = None, before: float | None = None
+    ) -> list[Delivery]:
+        """The newest deliveries first, refused ones among them; those received before a time only."""
         with self._broker.guard():
             newest: list[tuple[bytes, float]] = []
+            start = "+inf" if before is None else f"({before!r}"
             for index in (DELIVERIES, REFUSED):
-                newest += self._redis.zrange(
-                    index, 0, LIMIT if repository else limit, desc=True, withscores=True
+                newest += self._redis.zrevrangebyscore(
+                    index, start, "-inf", start=0, num=LIMIT if repository else limit, withscores=True
                 )
             newest.sort(key=lambda pair: pair[1], reverse=True)
             names = [name.decode() for name, _ in newest]
@@ -247,7 +256,7 @@ class Ledger:
             ]
             with self._redis.pipeline(transaction=False) as pipe:
                 for name in names:
-                    pipe.hgetall(f"towline:delivery:{name}")
+                    pipe.hgetall(KEY + name)
                 found = [_read(raw) for raw in pipe.execute()]
         return [delivery for delivery in found if delivery]
 
@@ -275,12 +284,24 @@ class Ledger:
 
 def delivery_key(repository: str, identifier: str) -> str:
     """Where a delivery is kept: two repositories may get the same id from one forge."""
-    return f"towline:delivery:{repository}:{identifier}"
+    return f"{KEY}{repository}:{identifier}"
 
 
 def refs_key(repository: str) -> str:
     """Where the newest sequence of each ref is kept."""
     return f"towline:refs:{repository}"
+
+
+def _index(verdict: Verdict) -> tuple[str, int]:
+    """Where deliveries of a verdict are listed, and how many of them."""
+    return (REFUSED, REFUSED_LIMIT) if verdict is Verdict.REFUSED else (DELIVERIES, LIMIT)
+
+
+def _oldest(reader: Pipe, verdict: Verdict) -> list[bytes]:
+    """Those that have to go so that one more can be listed. Gone from the list alone, they would fill Redis for 30 days."""
+    index, limit = _index(verdict)
+    oldest: list[bytes] = reader.zrange(index, 0, -limit)
+    return oldest
 
 
 def _arguments(new: NewDelivery, push: Push, sequence: int) -> PushArguments:

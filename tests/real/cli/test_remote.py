@@ -89,6 +89,19 @@ def test_deliveries_are_listed_and_sent_again(run: Run, context: Context) -> Non
     assert context.queue.depths()["urgent"] == 1
 
 
+def test_older_deliveries_are_asked_for_by_what_the_last_answer_gave(run: Run, context: Context) -> None:
+    deliver(context, "d-1")
+    deliver(context, "d-2")
+
+    newest = run("deliveries", "--limit", "1")
+    words = newest.stderr.split()
+    older = run("deliveries", "--output", "json", "--limit", "1", *words[-2:])
+
+    assert "d-2" in newest.stdout
+    assert words[-2] == "--before"
+    assert [each["id"] for each in json.loads(older.stdout)["deliveries"]] == ["d-1"]
+
+
 @pytest.mark.parametrize(
     ("words", "scopes", "message"),
     [

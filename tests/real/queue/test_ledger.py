@@ -8,7 +8,7 @@ import pytest
 from towline.shared.broker import Broker
 from towline.shared.errors import Conflict, NotFound, RedisDown
 from towline.shared.jobs import QueueName
-from towline.shared.ledger import REFUSED_LIMIT, Ledger, NewDelivery, Verdict
+from towline.shared.ledger import DELIVERIES, LIMIT, REFUSED_LIMIT, Ledger, NewDelivery, Verdict
 from towline.shared.model import Push, Revision
 from towline.shared.queue import OUTBOX, Queue
 
@@ -120,6 +120,41 @@ def test_strangers_cannot_push_real_deliveries_out_of_the_ledger(ledger):
     entries = ledger.recent(20_000)
     assert len(entries) == REFUSED_LIMIT + 1
     assert "real" in [entry.id for entry in entries]
+
+
+def test_what_leaves_the_ledger_leaves_redis(queue, ledger):
+    for number in range(REFUSED_LIMIT + 5):
+        ledger.note(delivery(f"bad-{number}"), Verdict.REFUSED, "bad signature")
+    kept = queue.broker.redis.keys("towline:delivery:*")
+
+    assert len(kept) == REFUSED_LIMIT
+
+
+@pytest.mark.parametrize("verdict", [Verdict.ACCEPTED, Verdict.IGNORED])
+def test_a_full_ledger_gives_up_its_oldest_delivery(queue, ledger, verdict):
+    redis = queue.broker.redis
+    ledger.accept(delivery("first").model_copy(update={"received_at": 1.0}))
+    redis.zadd(DELIVERIES, {f"shop:older-{number}": 2.0 + number for number in range(LIMIT - 1)})
+
+    ledger.accept(delivery("last")) if verdict is Verdict.ACCEPTED else ledger.note(
+        delivery("last"), verdict, "branch"
+    )
+
+    assert redis.zcard(DELIVERIES) == LIMIT
+    with pytest.raises(NotFound):
+        ledger.get("first", repositories=["shop"])
+    assert ledger.get("last", repositories=["shop"]).verdict is verdict
+
+
+def test_the_same_ping_again_does_not_change_when_it_came(ledger):
+    ping = delivery("p1").model_copy(update={"received_at": 10.0})
+    ledger.note(ping, Verdict.IGNORED, "ping")
+    ledger.note(delivery("p2").model_copy(update={"received_at": 20.0}), Verdict.IGNORED, "ping")
+
+    ledger.note(ping.model_copy(update={"received_at": 30.0}), Verdict.IGNORED, "ping")
+
+    assert [entry.id for entry in ledger.recent(10)] == ["p2", "p1"]
+    assert [entry.id for entry in ledger.recent(10, before=20.0)] == ["p1"]
 
 
 def test_a_delivery_that_is_not_there_is_not_found(ledger):

@@ -180,6 +180,8 @@ def test_a_narrowed_token_does_not_see_refused_deliveries(
         ("GET", "/api/v1/deliveries?limit=501", None, "limit"),
         ("GET", "/api/v1/deliveries?limit=many", None, "limit"),
         ("GET", "/api/v1/deliveries?verdict=lost", None, "verdict"),
+        ("GET", "/api/v1/deliveries?before=yesterday", None, "before"),
+        ("GET", "/api/v1/deliveries?before=inf", None, "before"),
         ("GET", "/api/v1/repositories/shop/revisions/HEAD", None, "revision"),
         ("GET", f"/api/v1/repositories/shop/revisions/{'1' * 39}", None, "revision"),
         ("POST", "/api/v1/releases/staging/orders/sync", b'{"revision": "HEAD"}', "revision"),
@@ -400,6 +402,22 @@ def test_a_delivery_without_a_push_cannot_be_sent_again(
     context.ledger.note(ping, Verdict.IGNORED, "ping")
 
     assert web.post("/api/v1/deliveries/d-4/redeliver", headers=token("sync")).status_code == 409
+
+
+@pytest.mark.parametrize("environments", [None, ["staging"]], ids=["all", "narrowed"])
+def test_all_deliveries_are_read_page_by_page(
+    web: FlaskClient, token: TokenFor, context: Context, environments: list[str] | None
+) -> None:
+    for number in range(2, 6):
+        deliver(context, f"d-{number}")
+    seen, query = [], "limit=2"
+
+    while query:
+        found = web.get(f"/api/v1/deliveries?{query}", headers=token("read", environments=environments)).json
+        seen += [each["id"] for each in found["deliveries"]]
+        query = f"limit=2&before={found['next']}" if found["next"] else ""
+
+    assert seen == ["d-5", "d-4", "d-3", "d-2", "d-1"]
 
 
 def test_a_delivery_tells_what_came_of_its_jobs(web: FlaskClient, token: TokenFor, context: Context) -> None:
