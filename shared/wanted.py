@@ -14,7 +14,7 @@ finds its token gone; the claim on the Release fences what it may still write (d
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
@@ -130,6 +130,14 @@ class Wishes:
                 f"the wish for {release} is {wanted.release}'s", hint="somebody else writes to this Redis"
             )
         return wanted
+
+    def outstanding(self, releases: Sequence[str]) -> frozenset[str]:
+        """Those of these releases for which something is still to be done; one round trip."""
+        pipe = self._broker.redis.pipeline(transaction=False)
+        for release in releases:
+            pipe.hmget(wanted_key(release), ["sequence", "done"])
+        answers = zip(releases, pipe.execute(), strict=True)
+        return frozenset(release for release, (have, done) in answers if int(done or -1) < int(have or -1))
 
     def newest_sequence(self, release: str) -> int:
         """The sequence of the newest wish, done or not; -1 when there is none."""

@@ -1,42 +1,54 @@
-"""An object that moves from one service to another in one push: whose set it leaves, and whether that is so.
+"""Objects that move from one service to another in one push: whom they may be taken from, and what is not deleted.
 
-In: a state, its rendered objects and the survey of the cluster. Out: the ids of the sets that give objects up in this
-revision. Read only where an object carries another set's label, which is rare: then the other service is rendered too.
+In: a state, its rendered objects and the survey of the cluster. Out: a Handover for the plan. An object changes hands
+whichever of the two services is synced first: the new one may take what the old one no longer has in this revision, and the
+old one leaves alone what another service of it, whose sync is still to come, is about to take.
+
+Read only where an object carries another set's label, or one of ours is about to be deleted; then only the services are
+rendered that are in question. State: which objects a service's files hold is remembered by the revision.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from towline.shared.errors import TowlineError
-from towline.shared.model import ObjectKey
-from towline.shared.objects import APPLYSET_ID, annotations_of, applyset_id
+from towline.shared.errors import ClusterError, TowlineError
+from towline.shared.model import Object, ObjectKey, ReleaseName
+from towline.shared.objects import APPLYSET_ID, annotations_of, applied_entry, applyset_id, is_ours
 from towline.shared.release import ENVIRONMENT, RELEASE, REPOSITORY
-from towline.worker.plan import Survey, foreign_set
+from towline.worker.plan import Handover, Survey, foreign_set
 from towline.worker.policy import Placed, check
+from towline.worker.remembered import Remembered
+from towline.worker.render.origins import Origins
 from towline.worker.render.render import render
 from towline.worker.repository import inputs_in, services_in
 from towline.worker.services import Service
 from towline.worker.state import State
 from towline.worker.tools import Tools
 
+Names = frozenset[tuple[str, str]]  # kind and name, as they stand in files
 
-def handover(tools: Tools, state: State, placed: Sequence[Placed], survey: Survey) -> frozenset[str]:
-    """The other sets whose objects this release may take over, since their service no longer has them."""
+_NAMES: Remembered[tuple[str, str, str], Names] = Remembered(16_384)
+
+
+def handover(tools: Tools, state: State, placed: Sequence[Placed], survey: Survey) -> Handover:
+    """What this release may take from others, and what others are about to take from it."""
     disputed: dict[str, set[ObjectKey]] = {}
     for item in placed:
         owner = foreign_set(survey.live.get(item.key), state.target.set_id)
         if owner:
             disputed.setdefault(owner, set()).add(item.key)
-    return frozenset(owner for owner, keys in disputed.items() if _gives_up(tools, state, owner, keys))
+    taken = (owner for owner, keys in disputed.items() if _gives_up(tools, state, survey, owner, keys))
+    leaving = _leaving(state, survey, wanted={item.key for item in placed})
+    return Handover(taken=frozenset(taken), given=_given(tools, state, leaving) if leaving else {})
 
 
-def _gives_up(tools: Tools, state: State, owner: str, keys: set[ObjectKey]) -> bool:
+def _gives_up(tools: Tools, state: State, survey: Survey, owner: str, keys: set[ObjectKey]) -> bool:
     services = services_in(state.tree, state.repository, state.environment)
     namespace = state.environment.namespace
     named = {applyset_id(name, namespace): service for name, service in services.items()}
     if owner not in named:
-        return _is_gone_from_here(state, owner)
+        return _is_gone(state, owner, [survey.live[key] or {} for key in keys])
     kept = _rendered(tools, state, named[owner])
     return kept is not None and not keys & kept
 
@@ -54,13 +66,72 @@ def _rendered(tools: Tools, state: State, service: Service) -> set[ObjectKey] | 
         return None
 
 
-def _is_gone_from_here(state: State, owner: str) -> bool:
-    """Whether that set is of a service which this revision of this repository no longer has."""
-    found = state.target.cluster.list(
-        RELEASE, state.environment.namespace, labels=f"{APPLYSET_ID}={owner}", metadata_only=True
-    )
-    return bool(found) and all(
+def _is_gone(state: State, owner: str, objects: Sequence[Object]) -> bool:
+    """Whether that set is of a service which this revision of this repository no longer has, or of no release at all.
+
+    The latter is what a release leaves behind that was removed, or deleted by hand. A label without our mark in the
+    managedFields was copied, or is another tool's, and says nothing.
+    """
+    try:
+        found = state.target.cluster.list(RELEASE, labels=f"{APPLYSET_ID}={owner}", metadata_only=True)
+    except ClusterError:  # not to be known: then it is somebody's
+        return False
+    if not found:
+        return all(applied_entry(one) is not None for one in objects)
+    return all(
         annotations_of(one).get(REPOSITORY) == state.repository.name
         and annotations_of(one).get(ENVIRONMENT) == state.environment.name
         for one in found
     )
+
+
+def _leaving(state: State, survey: Survey, *, wanted: Collection[ObjectKey]) -> frozenset[ObjectKey]:
+    """What would be deleted, as far as whose it is decides."""
+    target = state.target
+    return frozenset(
+        key
+        for key, live in survey.live.items()
+        if key not in wanted
+        and live is not None
+        and is_ours(live, target.set_id, release_namespace=target.namespace)
+    )
+
+
+def _given(tools: Tools, state: State, leaving: frozenset[ObjectKey]) -> Mapping[ObjectKey, str]:
+    """Which of these objects other services of the revision have, whose syncs are still to come, and which services."""
+    given: dict[ObjectKey, str] = {}
+    for service in _to_come(tools, state):
+        names = _names(tools, state, service)
+        if any(_may_be_in(names, key) for key in leaving):
+            given |= dict.fromkeys(leaving & (_rendered(tools, state, service) or set()), service.name)
+    return given
+
+
+def _to_come(tools: Tools, state: State) -> Iterator[Service]:
+    services = services_in(state.tree, state.repository, state.environment)
+    releases = {
+        str(ReleaseName(state.environment.name, name)): service
+        for name, service in services.items()
+        if name != state.name.service
+    }
+    with tools.broker.guard():
+        waiting = tools.queue.wishes.outstanding(list(releases))
+    return (service for release, service in releases.items() if release in waiting)
+
+
+def _names(tools: Tools, state: State, service: Service) -> Names:
+    def read() -> Names:
+        inputs = inputs_in(tools, state.tree, service, state.environment)
+        return Origins(state.tree, service.path, inputs.paths).names()
+
+    root = state.tree.entry("")
+    if root is None or not root.id:
+        return read()
+    return _NAMES.get((root.id, state.environment.name, service.name), read)
+
+
+def _may_be_in(names: Names, key: ObjectKey) -> bool:
+    """Whether files with these names can make the object: its name, or what is left without a prefix and a suffix."""
+    parts = key.name.split("-")
+    ends = range(1, len(parts) + 1)
+    return any((key.kind, "-".join(parts[start:end])) in names for end in ends for start in range(end))

@@ -44,17 +44,28 @@ NAMED = 10  # objects named in a message; the rest is counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Handover:
+    """Objects that change hands in one push.
+
+    `taken`: ids of sets that give up what this release wants. `given`: objects that another service is about to take.
+    """
+
+    taken: frozenset[str] = frozenset()
+    given: Mapping[ObjectKey, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
     """What was asked for beside "make it so".
 
     `full`: look at every object, not only at what Git changed. `allow_prune`: an operator's word that more than the
-    limit may go. `removing`: the service is gone from Git. `handover`: ids of sets that drop objects in the same push.
+    limit may go. `removing`: the service is gone from Git.
     """
 
     full: bool = False
     allow_prune: bool = False
     removing: bool = False
-    handover: frozenset[str] = frozenset()
+    handover: Handover = field(default_factory=Handover)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +210,8 @@ def make_plan(
         )
     records = {record.key: record for record in recorded}
     actions = [(item, _decide(item, records.get(item.key), survey, intent)) for item in desired]
-    prune, keep = _leaving(desired, records, survey, environment=environment, set_id=set_id)
+    given = intent.handover.given
+    prune, keep = _leaving(desired, records, survey, environment=environment, set_id=set_id, given=given)
     if not intent.allow_prune:
         _refuse_unsafe(prune, total=len(records.keys() | {one.key for one in prune}), environment=environment)
     return Plan(
@@ -261,7 +273,7 @@ def _ownership_problems(
     """Objects that another set holds: two releases on one object would fight for ever."""
     for item, action in actions:
         owner = foreign_set(survey.live.get(item.key), set_id)
-        if action is Action.CHANGE and owner and owner not in intent.handover:
+        if action is Action.CHANGE and owner and owner not in intent.handover.taken:
             yield item.problem(
                 f"belongs to {survey.owners.get(owner, owner)} already, and now this release wants it too; "
                 "take it out of one of them"
@@ -281,13 +293,17 @@ def _leaving(
     *,
     environment: Environment,
     set_id: str,
+    given: Mapping[ObjectKey, str],
 ) -> tuple[tuple[Doomed, ...], tuple[Kept, ...]]:
     wanted = {item.key for item in desired}
     prune, keep = [], []
     for key, live in survey.live.items():
         if key in wanted or live is None or is_terminating(live):
             continue
+        taker = given.get(key)
         why = reason_to_keep(key, live, environment=environment, set_id=set_id)
+        if taker is not None and why is None:
+            why = f"{taker} has it in the same revision, and takes it over"
         if why is None:
             prune.append(doomed(key, live))
         elif key in records:  # a stranger with a copied label, found by a list, is not worth a word

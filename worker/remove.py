@@ -7,11 +7,14 @@ Killed half-way, the Release is still there and the next run goes on; it is dele
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from towline.shared.errors import Refused
 from towline.shared.model import Result, Revision
 from towline.shared.wanted import Lease, Wanted
 from towline.worker.claim import Guard, claim
 from towline.worker.dry_run import dry_run
+from towline.worker.handover import handover
 from towline.worker.live import listing_of, prepare
 from towline.worker.outcome import Counts, Outcome, stayed
 from towline.worker.plan import Intent, make_plan
@@ -36,6 +39,7 @@ def remove(tools: Tools, state: State, wanted: Wanted, lease: Lease, stages: Sta
     with stages("plan"):
         intent = Intent(removing=True, allow_prune=wanted.allow_prune)
         survey = prepare(state.target, (), state.recorded, intent=intent, listing=listing_of(state.release))
+        intent = replace(intent, handover=handover(tools, state, (), survey))
         environment, set_id = state.environment, state.target.set_id
         plan = make_plan((), state.recorded, survey, environment=environment, set_id=set_id, intent=intent)
         plan = dry_run(state.target, plan)

@@ -15,7 +15,7 @@ from towline.shared.model import Object, ReleaseName
 from towline.shared.objects import PART_OF
 from towline.shared.records import Owner, Records
 from towline.worker.live import Listing
-from towline.worker.plan import Intent
+from towline.worker.plan import Handover, Intent
 
 KINDS = frozenset({"ConfigMap", "Service", "EndpointSlice.discovery.k8s.io", "Namespace", "Deployment.apps"})
 
@@ -305,7 +305,8 @@ def test_an_object_is_handed_over_when_its_release_drops_it_in_the_same_push(ser
     other.sync(config_map("shared", {"a": "theirs"}), config_map("own"))
 
     service.sync(
-        config_map("shared", {"a": "ours"}), intent=Intent(handover=frozenset({other.target.set_id}))
+        config_map("shared", {"a": "ours"}),
+        intent=Intent(handover=Handover(taken=frozenset({other.target.set_id}))),
     )
     dropped = other.sync(config_map("own"))
 

@@ -18,7 +18,7 @@ from towline.worker.render.kustomization import FILE_NAMES
 from towline.worker.tree import EntryKind, Tree, lasting
 
 KIND = re.compile(rb"^kind:[ \t]*[\"']?([A-Za-z0-9]+)", re.MULTILINE)
-NAME = re.compile(rb"^ {1,8}name:[ \t]*[\"']?([^\s\"'#]+)", re.MULTILINE)
+NAME = re.compile(rb"^(?: {1,8}|metadata:[ \t]*\{[^}\n]*?\b)name:[ \t]*[\"']?([^\s\"'#,}]+)", re.MULTILINE)
 SEPARATOR = re.compile(rb"^---.*$", re.MULTILINE)
 MAX_BYTES = 1024 * 1024  # of one file; a larger one is not searched
 
@@ -39,12 +39,19 @@ class Origins:
         name = metadata.get("name") if isinstance(metadata, dict) else None
         if not isinstance(name, str):
             return self._default
-        if self._found is None:
-            self._found = [found for path in sorted(self._paths) for found in self._read(path)]
         kind = value.get("kind") if isinstance(value, dict) else None
-        alike = [f for f in self._found if f[0] == kind and f[1] in name]
+        alike = [f for f in self._all() if f[0] == kind and f[1] in name]
         best = max(alike, key=lambda found: len(found[1]), default=None)
         return (best[2], best[3]) if best else self._default
+
+    def names(self) -> frozenset[tuple[str, str]]:
+        """Kind and name of everything in the files that looks like an object."""
+        return frozenset((kind, name) for kind, name, _, _ in self._all())
+
+    def _all(self) -> list[tuple[str, str, str, int]]:
+        if self._found is None:
+            self._found = [found for path in sorted(self._paths) for found in self._read(path)]
+        return self._found
 
     def _read(self, path: str) -> list[tuple[str, str, str, int]]:
         entry = self._tree.entry(path)

@@ -15,7 +15,7 @@ from towline.shared.model import Object, ObjectKey
 from towline.shared.objects import PART_OF, key_of, owned_hash
 from towline.shared.prune_limit import PruneLimit, parse_prune_limit
 from towline.shared.release import AppliedObject
-from towline.worker.plan import Intent, Plan, Survey, make_plan
+from towline.worker.plan import Handover, Intent, Plan, Survey, make_plan
 from towline.worker.policy import Placed, check
 
 SET = "applyset-ours-v1"
@@ -187,9 +187,25 @@ def test_an_object_of_another_set_is_a_problem_that_names_it() -> None:
 def test_an_object_that_is_handed_over_is_no_problem() -> None:
     seen = {key("a"): live("a", label="applyset-b-v1")}
 
-    made = plan(placed(config_map("a")), seen=seen, handover=frozenset({"applyset-b-v1"}))
+    made = plan(placed(config_map("a")), seen=seen, handover=Handover(taken=frozenset({"applyset-b-v1"})))
 
     assert made.problems == ()
+
+
+def test_an_object_that_another_service_takes_over_is_not_deleted_and_that_is_said() -> None:
+    items = placed(config_map("a"), config_map("b"))
+
+    made = plan(
+        items[:1],
+        recorded(*items),
+        {key("b"): live("b")},
+        handover=Handover(given={key("b"): "payments"}),
+    )
+
+    assert made.prune == ()
+    assert [str(kept) for kept in made.keep] == [
+        f"{key('b')}: payments has it in the same revision, and takes it over"
+    ]
 
 
 def test_an_object_of_another_set_that_is_only_made_where_missing_is_left() -> None:
