@@ -1,4 +1,4 @@
-"""A Kubernetes API server, with objects as plain dicts: get, list, apply, create, patch, delete.
+"""A Kubernetes API server, with objects as plain dicts: get, list, apply, create, patch, delete; and raw, to watch.
 
 In: objects and keys. Out: objects as answered, or one error of our tree (ClusterDown, ClusterError and its kinds); values
 of Secrets are masked in messages. State: kept connections, credentials and discovery of one cluster, shared by all threads
@@ -23,6 +23,7 @@ from towline.shared.cluster_session import (
     Observe,
     Request,
     Session,
+    Stream,
 )
 from towline.shared.discovery import Discovery, Resource
 from towline.shared.errors import ClusterError, ConfigError
@@ -208,6 +209,22 @@ class Cluster:
     def request(self, request: Request) -> Object:
         """Any other call: the parsed answer."""
         return self._parsed(self._send(request), doing=f"{request.method} {request.path}")
+
+    def read(self, request: Request) -> bytes:
+        """The answer's bytes, for a caller that decodes only what it needs of them (shared/watching.py)."""
+        answer = self._send(request)
+        if not 200 <= answer.code < 300:
+            doing = f"{request.verb} {request.path} failed"
+            raise error_of(answer.code, answer.headers, answer.body, doing=doing)
+        return answer.body
+
+    def open(self, request: Request) -> Stream:
+        """An answer that goes on, to be read line by line."""
+        stream = self._session.open(replace(request, user=self._user) if self._user else request)
+        if stream.code != 200:
+            doing = f"{request.verb} {request.path} failed"
+            raise error_of(stream.code, stream.headers, stream.body(), doing=doing)
+        return stream
 
     def _send(self, request: Request) -> Answer:
         return self._session.send(replace(request, user=self._user) if self._user else request)

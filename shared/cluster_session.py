@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -46,6 +47,8 @@ RENEWAL_PAUSE_SECONDS = 5.0  # a token that is refused for good must not run an 
 ANSWER_BYTES = (
     64 * 1024 * 1024
 )  # a page of 500 objects of 100 KB; more is no API server that we should listen to
+PIECE_BYTES = 64 * 1024  # read from a stream at once
+LINE_BYTES = 16 * 1024 * 1024  # one event; an API server takes objects of 3 MB
 RETRY_AFTER_SECONDS = 2.0
 
 Observe = Callable[[str, str, float], None]  # verb, code or name of the fault, seconds
@@ -132,6 +135,31 @@ class Session:
         renewed = self._renewed(login)
         return answer if renewed is login else self._send(request, renewed)
 
+    def open(self, request: Request) -> Stream:
+        """Send a GET whose answer goes on, and read it line by line; credentials as for `send`. Raises ClusterDown."""
+        login = self._login
+        stream = self._open(request, login)
+        if stream.code != 401:
+            login.accepted = True
+            return stream
+        renewed = self._renewed(login)
+        if renewed is login:
+            return stream
+        stream.close()
+        return self._open(request, renewed)
+
+    def _open(self, request: Request, login: Login) -> Stream:
+        started = time.monotonic()
+        outcome = "error"
+        try:
+            stream = Stream(login.open(request), login=login, request=request)
+            outcome = str(stream.code)
+            return stream
+        except HTTPError as error:
+            raise _down(login, request, error) from error
+        finally:
+            self._observe(request.verb, outcome, time.monotonic() - started)
+
     def _renewed(self, used: Login) -> Login:
         """Credentials newer than those that were refused; the same when they were renewed just now."""
         with self._lock:
@@ -200,6 +228,65 @@ class Login:
             preload_content=False,
         )
         return response
+
+
+class Stream:
+    """An answer without an end. Read by one thread; `close` may be called by any, and ends the reading at once."""
+
+    def __init__(self, response: urllib3.BaseHTTPResponse, *, login: Login, request: Request) -> None:
+        self.code = response.status
+        self.headers: Mapping[str, str] = response.headers
+        self._response = response
+        self._login = login
+        self._request = request
+        self._closed = False
+
+    def lines(self) -> Iterator[bytes]:
+        """Each line as it comes, until the server or `close` ends it.
+
+        Raises ClusterDown when the connection is cut, or silent for longer than the request's `read_seconds`.
+        """
+        rest = bytearray()
+        try:
+            for piece in self._response.stream(PIECE_BYTES):
+                rest += piece
+                if b"\n" in piece:
+                    *lines, tail = bytes(rest).split(b"\n")
+                    yield from lines
+                    rest = bytearray(tail)
+                elif len(rest) > LINE_BYTES:
+                    raise ClusterError(
+                        f"{self._login.name} sent a line of more than {LINE_BYTES} bytes", code=self.code
+                    )
+        except (HTTPError, OSError, ValueError) as error:  # ValueError: read after it was closed
+            if not self._closed:
+                raise _cut(self._login, self._request, error) from error
+        finally:
+            self._response.close()
+
+    def body(self) -> bytes:
+        """A whole answer that is no stream: an error's. Raises ClusterDown."""
+        try:
+            return self._response.read(PIECE_BYTES)
+        except HTTPError as error:
+            raise _down(self._login, self._request, error) from error
+        finally:
+            self._response.close()
+
+    def close(self) -> None:
+        """End it. A thread that waits in `lines` is woken by the end of the connection."""
+        self._closed = True
+        with suppress(OSError, ValueError, RuntimeError):  # whatever says that it has ended already
+            self._response.shutdown()
+
+
+def _cut(login: Login, request: Request, error: Exception) -> ClusterDown:
+    if isinstance(error, HTTPError):
+        return _down(login, request, error)
+    return ClusterDown(
+        f"the API server {login.name} closed the connection ({type(error).__name__}, {request.method})",
+        retry_after=RETRY_AFTER_SECONDS,
+    )
 
 
 def _retries(method: str) -> urllib3.Retry:
