@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("towline.cli.processes", "Show the main job, with nothing else installed."),
     "receiver": ("towline.cli.processes", "Run the receiver."),
     "worker": ("towline.cli.processes", "Run the workers."),
+    "watcher": ("towline.cli.processes", "Run the watchers."),
     "clock": ("towline.cli.processes", "Run the clock."),
     "validate": ("towline.cli.local", "Check towline.yaml and .towline.yaml."),
     "render": ("towline.cli.local_render", "Render a service of a local checkout."),

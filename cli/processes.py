@@ -1,4 +1,4 @@
-"""The commands that run something until they are stopped: up, receiver, worker, clock, demo."""
+"""The commands that run something until they are stopped: up, receiver, worker, watcher, clock, demo."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONFIG = click.option("--config", "-c", type=click.Path(path_type=Path), help="t
 @click.command()
 @CONFIG
 def up(config: Path | None) -> None:
-    """Run receiver, workers and clock in one process group, with a Redis of their own if none is configured."""
+    """Run receiver, workers, watchers and clock in one process group, with a Redis of its own if none is configured."""
     loaded = load_config(config)
     logs.configure(loaded.secrets)
     sys.exit(Supervisor(programs_of(loaded)).run())
@@ -51,6 +51,18 @@ def worker(config: Path | None) -> None:
 
 @click.command()
 @CONFIG
+def watcher(config: Path | None) -> None:
+    """Run a watcher for each cluster; where another one is active it waits to take over."""
+    from towline.worker.start_watch import preload_watcher, watcher_programs
+
+    loaded = load_config(config)
+    logs.configure(loaded.secrets)
+    preload_watcher()
+    sys.exit(Supervisor(watcher_programs(loaded)).run())
+
+
+@click.command()
+@CONFIG
 def clock(config: Path | None) -> None:
     """Run the clock alone; a second one waits to take over."""
     from towline.worker.start import clock_program
@@ -62,7 +74,13 @@ def clock(config: Path | None) -> None:
 
 @click.command()
 @click.option("--check", is_flag=True, help="Go through the story without a person and exit 0 or 1.")
-@click.option("--cluster", type=click.Choice(["embedded", "real"]), default="embedded", show_default=True)
+@click.option(
+    "--cluster",
+    type=click.Choice(["embedded", "real"]),
+    default="embedded",
+    show_default=True,
+    help="A small API server of its own, or the real one of `make cluster`.",
+)
 def demo(check: bool, cluster: str) -> None:
     """Show the main job: a signed push, its jobs, objects applied, a bad push refused, a removal."""
     from towline.demo.story import tell
@@ -73,6 +91,7 @@ def demo(check: bool, cluster: str) -> None:
 def programs_of(config: Config) -> list[Program]:
     """Everything `up` runs; Redis comes first, since the others need it."""
     from towline.worker.start import clock_program, preload, worker_programs
+    from towline.worker.start_watch import watcher_programs
 
     preload()
     redis = []
@@ -80,7 +99,10 @@ def programs_of(config: Config) -> list[Program]:
         os.environ["TOWLINE_REDIS_URL"] = embedded_url(config.data_dir)
         redis = [redis_program(config.data_dir)]
     serving = Program(name="receiver", run=partial(_serve, config))
-    working = [_after_redis(program, config) for program in [*worker_programs(config), clock_program(config)]]
+    working = [
+        _after_redis(program, config)
+        for program in [*worker_programs(config), *watcher_programs(config), clock_program(config)]
+    ]
     return [*redis, serving, *working]
 
 

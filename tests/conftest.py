@@ -23,6 +23,7 @@ pytest_plugins = [
     "parts.browser",
     "parts.service",
     "parts.engine",
+    "parts.watched",
     "parts.intake",
     "parts.towline",
 ]

@@ -1,0 +1,55 @@
+"""Whether an object differs from what the last sync applied, told by its metadata alone.
+
+In: a Release and one of its objects as it was seen. Out: a Drift, or None. Pure, but for `drifted`, which tells of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import structlog
+
+from towline.shared.metrics import DRIFT, Metrics
+from towline.shared.model import ObjectKey, ReleaseName
+from towline.shared.release import Release
+from towline.worker.sightings import Sighting, number_of
+
+log = structlog.get_logger(__name__)
+
+
+class How(StrEnum):
+    """What somebody did to an object."""
+
+    CHANGED = "changed"
+    DELETED = "deleted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drift:
+    """One object that is not as it was applied."""
+
+    key: ObjectKey
+    how: How
+
+
+def drift_of(release: Release, key: ObjectKey, seen: Sighting | None, *, version: int) -> Drift | None:
+    """What was done to an object since the release was recorded; `version`: up to when it is known that it is as `seen`.
+
+    Not while a sync runs, which writes objects before it records them; and not by what was seen before the record was
+    written, since that may be the work of that sync.
+    """
+    recorded = next((one for one in release.status.objects if one.key == key), None)
+    if recorded is None or release.is_unfinished or version <= number_of(release.resource_version):
+        return None
+    if seen is None:
+        return Drift(key=key, how=How.DELETED)
+    if seen.is_gone or not recorded.owned or seen.owned == recorded.owned:
+        return None
+    return Drift(key=key, how=How.CHANGED)
+
+
+def drifted(metrics: Metrics, name: ReleaseName, drift: Drift) -> None:
+    """Tell of it."""
+    metrics.count(DRIFT, environment=name.environment, service=name.service)
+    log.info("release.drifted", release=str(name), object=str(drift.key), how=drift.how)

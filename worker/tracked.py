@@ -1,0 +1,211 @@
+"""What a watcher makes of one release: whether its verdict is final, whom to ask, when to look again. Pure.
+
+In: the Release, its objects' sightings, the time. Out: a verdict, or None while it cannot be told; a Question for the
+conclude job, which judges again itself by reading the cluster. What is decided here need not be authoritative, only right.
+
+A sighting may be older than the Release: the streams are not in step. So an object that the last sync wrote counts only
+when it was seen later than that sync began, or SETTLE_SECONDS have passed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from towline.shared.jobs import QueueName
+from towline.shared.model import Health, ObjectKey, Phase
+from towline.shared.pod_limits import USUAL, PodLimits
+from towline.shared.release import Release
+from towline.worker.cache import Cache
+from towline.worker.decision import concluded, deadline_of, is_brought_back
+from towline.worker.drift import Drift, drift_of
+from towline.worker.health.fault import Finding, first_of
+from towline.worker.health.pods import finding
+from towline.worker.health.verdict import Verdict, worst
+from towline.worker.sightings import Sighting, is_judged, number_of
+
+SETTLE_SECONDS = 2.0  # watches are at most this far behind each other
+CONFIRM_SECONDS = (
+    0.1  # a drift is believed when the Release's own watch did not say by then that a sync did it
+)
+STUCK_SECONDS = 2.0  # a rollback is begun by the job that decides it; later, that job is gone
+FIRST_PAUSE_SECONDS = 2.0  # after a question whose job came to nothing
+LONGEST_PAUSE_SECONDS = 30.0
+HEALTHY = Verdict(health=Health.HEALTHY, reason="")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """Why a conclude job is wanted: `about` is the same as long as it would say nothing new."""
+
+    about: str
+    queue: QueueName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """The last question, the Release that it was about, and the job that is to answer it."""
+
+    question: Question
+    version: str
+    job: str
+    at: float
+    pause_seconds: float = FIRST_PAUSE_SECONDS
+
+
+@dataclass(slots=True, kw_only=True)
+class Tracked:
+    """One release; times are monotonic. `written`: what the last sync wrote, seen only when later than `floor`."""
+
+    release: Release
+    seen_at: float
+    floor: int = 0
+    written: frozenset[ObjectKey] = frozenset()
+    asked: Asked | None = None
+    drifts: dict[Drift, float] = field(default_factory=dict)  # since when; minus infinity when told
+
+
+def followed(before: Tracked | None, release: Release, *, now: float) -> Tracked:
+    """The release as it is now; what was asked of it and told of it is kept."""
+    if before is None or before.release.uid != release.uid:
+        return Tracked(release=release, seen_at=now)
+    floor, written = before.floor, before.written
+    if release.claim != before.release.claim:
+        # The claim was written before any object; where only the status after it was seen, the Release before both.
+        newest = release if release.is_unfinished else before.release
+        floor = number_of(newest.resource_version)
+    if release.status.objects != before.release.status.objects:
+        digests = {one.key: one.digest for one in before.release.status.objects}
+        written = frozenset(one.key for one in release.status.objects if digests.get(one.key) != one.digest)
+    return Tracked(
+        release=release,
+        seen_at=now,
+        floor=floor,
+        written=written,
+        asked=before.asked,
+        drifts=before.drifts,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """A release as its watches show it: `verdict` is None while it cannot be told."""
+
+    verdict: Verdict | None
+    look_again_at: datetime | None = None
+
+
+def view_of(tracked: Tracked, cache: Cache, *, at: float, now: datetime, limits: PodLimits = USUAL) -> View:
+    """The verdict by what is kept; `at` is the monotonic time of `now`."""
+    release = tracked.release
+    settled = at - tracked.seen_at >= SETTLE_SECONDS
+    verdicts: list[tuple[str, Verdict]] = []
+    findings: list[tuple[str, Finding]] = []
+    for one in release.status.objects:
+        if not is_judged(one.group, one.kind):
+            continue
+        key = one.key
+        seen = cache.members.get(key)
+        if seen is None and not cache.is_listed(key):
+            return View(verdict=None)
+        if not settled and key in tracked.written and (seen is None or seen.version <= tracked.floor):
+            return View(verdict=None, look_again_at=now + timedelta(seconds=SETTLE_SECONDS))
+        verdicts.append((str(key), _verdict(seen)))
+        if seen is not None and seen.workload is not None:
+            since = release.status.synced_at
+            found = finding(seen.workload, cache.seen_of(seen.workload), now=now, since=since, limits=limits)
+            findings.append((str(key), found))
+    return _with_pods(verdicts, findings)
+
+
+def _verdict(seen: Sighting | None) -> Verdict:
+    if seen is None:
+        return Verdict(health=Health.UNKNOWN, reason="is not there")
+    return seen.verdict or HEALTHY
+
+
+def _with_pods(verdicts: Iterable[tuple[str, Verdict]], findings: Iterable[tuple[str, Finding]]) -> View:
+    """What the pods tell counts before what their workloads say, which takes minutes longer."""
+    by_pods = [
+        (name, Verdict(health=Health.FAILED, reason=one.fault.text))
+        for name, one in findings
+        if one.fault is not None
+    ]
+    earliest = first_of(one for _, one in findings if one.fault is None).look_again_at
+    return View(verdict=worst([*by_pods, *verdicts]), look_again_at=earliest)
+
+
+def question_of(tracked: Tracked, verdict: Verdict | None, *, at: float, now: datetime) -> Question | None:
+    """What the conclude job would do something about, None when it would change nothing."""
+    release = tracked.release
+    status = release.status
+    if status.phase is None:
+        return None
+    if release.generation != status.observed_generation:
+        return Question(about=f"edited {release.generation}", queue=QueueName.URGENT)
+    if release.is_unfinished:  # a sync runs, or is run again, and judging comes after it
+        return None
+    if status.phase is Phase.ROLLING_BACK and not is_brought_back(status):
+        is_stuck = at - tracked.seen_at >= STUCK_SECONDS
+        return Question(about="rollback", queue=QueueName.URGENT) if is_stuck else None
+    health = verdict.health if verdict is not None else Health.UNKNOWN
+    if concluded(release, health, "", now=now) is None:
+        return None
+    is_good = health in (Health.HEALTHY, Health.SUSPENDED)
+    return Question(
+        about=f"{status.phase} {status.revision} {'well' if is_good else 'failed'}",
+        queue=QueueName.BACKGROUND if is_good else QueueName.URGENT,
+    )
+
+
+def is_due(asked: Asked | None, question: Question, release: Release, *, at: float) -> bool:
+    """Whether this question is to be asked now: it is new, or its job came to nothing a while ago."""
+    if asked is None or (asked.question.about, asked.version) != (question.about, release.resource_version):
+        return True
+    return at >= asked.at + asked.pause_seconds
+
+
+def again(asked: Asked | None, question: Question, release: Release, *, job: str, at: float) -> Asked:
+    """The note of a question just asked; the same one is asked with growing pauses."""
+    pause = FIRST_PAUSE_SECONDS
+    if asked is not None and (asked.question.about, asked.version) == (
+        question.about,
+        release.resource_version,
+    ):
+        pause = min(2 * asked.pause_seconds, LONGEST_PAUSE_SECONDS)
+    return Asked(question=question, version=release.resource_version, job=job, at=at, pause_seconds=pause)
+
+
+def look_in(tracked: Tracked, view: View, *, at: float, now: datetime) -> float | None:
+    """In how many seconds time alone may change what is decided, None when only an event can."""
+    status = tracked.release.status
+    times: list[float] = []
+    if tracked.asked is not None and tracked.asked.version == tracked.release.resource_version:
+        times.append(tracked.asked.at + tracked.asked.pause_seconds - at)
+    if status.phase in (Phase.VERIFYING, Phase.ROLLING_BACK) and (deadline := deadline_of(status)):
+        times.append((deadline - now).total_seconds())
+        times.append(tracked.seen_at + STUCK_SECONDS - at)
+    if view.look_again_at is not None:
+        times.append((view.look_again_at - now).total_seconds())
+    if any(since > float("-inf") for since in tracked.drifts.values()):
+        times.append(CONFIRM_SECONDS)
+    return min((one for one in times if one > 0), default=None)
+
+
+def confirmed(tracked: Tracked, cache: Cache, *, at: float) -> list[Drift]:
+    """The drifts to be told of now: each once, when it was seen for CONFIRM_SECONDS."""
+    current = set(_drifts(tracked.release, cache))
+    tracked.drifts = {one: tracked.drifts.get(one, at) for one in current}
+    due = [one for one, since in tracked.drifts.items() if 0 <= since <= at - CONFIRM_SECONDS]
+    tracked.drifts |= dict.fromkeys(due, float("-inf"))
+    return sorted(due, key=lambda one: one.key)
+
+
+def _drifts(release: Release, cache: Cache) -> Iterator[Drift]:
+    for one in release.status.objects:
+        seen = cache.members.get(one.key)
+        version = seen.version if seen is not None else cache.gone_at(one.key)
+        drift = drift_of(release, one.key, seen, version=version)
+        if drift is not None:
+            yield drift

@@ -1,0 +1,276 @@
+"""Process: sees a cluster change, and has each release concluded in the moment in which its verdict is final.
+
+    elected (election.py) -> Releases and what they contain watched (selections.py, watches.py, informer.py)
+    -> what was seen of them (scene.py, cache.py, sightings.py) -> a release's verdict (tracked.py)
+    -> a conclude job, which judges again itself (worker/conclude.py)
+
+One watcher is active a cluster. Nothing is asked of the cluster while nothing changes, and no worker is held while a release
+is verified. One thread owns all state; each watch has one of its own that only reads, and one inbox brings them together.
+Killed at any line, another watcher is elected, lists everything anew, and asks again what was asked. What Redis does not
+take is asked when it answers again; a question whose job came to nothing (Redis was wiped) is asked again.
+
+State: in memory only. Redis keys: see shared/watchers.py. What happens here also happens without it, slowly (worker/clock.py).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+import structlog
+
+from towline.shared.cluster import Cluster
+from towline.shared.config import Config
+from towline.shared.errors import ClusterError, RedisDown
+from towline.shared.jobs import conclude_call
+from towline.shared.metrics import Metrics
+from towline.shared.objects import GROUP
+from towline.shared.queue import Queue
+from towline.shared.release import RELEASE
+from towline.shared.views import Views
+from towline.shared.watchers import SAY_SECONDS, Watchers
+from towline.shared.watching import Selection
+from towline.worker.drift import drifted
+from towline.worker.election import Election
+from towline.worker.informer import Failed, Message, is_unserved
+from towline.worker.scene import Scene
+from towline.worker.selections import name_of
+from towline.worker.tracked import Question, again, confirmed, is_due, look_in, question_of, view_of
+from towline.worker.watches import Watches
+
+TURN_SECONDS = 0.5  # at most, until the lead is looked at again
+REDIS_PAUSE_SECONDS = 1.0
+PLACES_SECONDS = 30.0  # where Releases cannot be watched everywhere: how often new namespaces are looked for
+FLUSH_SECONDS = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watching:
+    """What a watcher works with: the cluster, and the ways to Redis; `name` is the cluster's in the configuration."""
+
+    config: Config
+    name: str
+    cluster: Cluster
+    queue: Queue
+    views: Views
+    watchers: Watchers
+    metrics: Metrics
+    me: str
+
+
+@dataclass(slots=True)
+class Watcher:
+    """The watcher of one cluster: `turn` after `turn`, by one thread."""
+
+    watching: Watching
+    election: Election
+    watches: Watches
+    scene: Scene = field(init=False)
+    dirty: set[str] = field(default_factory=set)  # ApplySets whose release is to be judged
+    due: dict[str, float] = field(default_factory=dict)  # the same, at a time
+    namespaces: set[str] | None = None  # where Releases are watched, None for everywhere
+    is_watching: bool = False
+    _is_changed: bool = True  # whether something else may have to be watched by now
+    _rest_until: float = 0.0  # Redis does not answer
+    _said_at: float = 0.0
+    _flushed_at: float = 0.0
+    _looked_at: float = 0.0
+    _complaints: dict[Selection, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.scene = Scene(self.watching.config, self.watching.name)
+
+    def turn(self) -> None:
+        """Take what came in, judge what it changes, ask for what is final."""
+        if not self.is_watching and not self.election.holds():
+            time.sleep(TURN_SECONDS / 5)
+            return
+        if self.is_watching and self.election.is_taken:
+            self._stand_down()
+            return
+        self.is_watching = True
+        self._adjust()
+        for message in self.watches.receive(within=self._wait_seconds()):
+            self._take(message)
+        if self.election.holds():
+            self._judge()
+            self._say()
+
+    def stop(self) -> None:
+        """Another one takes over at once."""
+        held = self.election.holds()
+        self.watches.stop()
+        self.election.stop()
+        if held:
+            self.watching.watchers.gone(self.watching.name)
+
+    def _stand_down(self) -> None:
+        """Somebody else is active: nothing that is known here is kept up with any more."""
+        log.warning("watcher.lost_the_lead", cluster=self.watching.name)
+        self.watches.stop()
+        self.scene = Scene(self.watching.config, self.watching.name)
+        self.dirty.clear()
+        self.due.clear()
+        self.is_watching, self._is_changed = False, True
+
+    def _wait_seconds(self) -> float:
+        """How long nothing is to be done unless something comes in."""
+        if not self.election.holds():
+            return TURN_SECONDS
+        now = time.monotonic()
+        wake = now if self.dirty else min(self.due.values(), default=now + TURN_SECONDS)
+        return min(max(wake, self._rest_until) - now, TURN_SECONDS)
+
+    def _adjust(self) -> None:
+        """Watch what the Releases contain by now."""
+        now = time.monotonic()
+        if self.namespaces is not None and now - self._looked_at >= PLACES_SECONDS:
+            self._looked_at = now
+            self.namespaces = set(self._known_namespaces())
+            self._is_changed = True
+        if self._is_changed:
+            self._is_changed = False
+            self.watches.adjust(self.scene.wanted(self.namespaces), self._dropped)
+        if self.scene.outdated:
+            self.watches.restart(self.scene.outdated)
+            self.scene.outdated = set()
+
+    def _dropped(self, selection: Selection) -> None:
+        self._complaints.pop(selection, None)
+        self.dirty |= self.scene.drop(selection)
+
+    def _known_namespaces(self) -> Iterator[str]:
+        """Where Releases of this cluster can be, by the configuration and by what syncs have shown."""
+        for environment in self.watching.config.environments.values():
+            if environment.cluster == self.watching.name:
+                yield environment.namespace
+        try:
+            views = self.watching.views.list()
+        except RedisDown:
+            return
+        yield from (one.namespace for one in views if one.cluster == self.watching.name)
+
+    def _take(self, message: Message) -> None:
+        selection = message.informer.selection
+        if isinstance(message, Failed):
+            self._complain(selection, message)
+        else:
+            self._complaints.pop(selection, None)
+        self.dirty |= self.scene.take(message, now=time.monotonic())
+        if (selection.group, selection.kind) == (GROUP, RELEASE.kind):
+            self._is_changed = True
+
+    def _complain(self, selection: Selection, failed: Failed) -> None:
+        """Say it once; where Releases may not be watched everywhere, watch them where they can be."""
+        error = failed.error
+        forbidden = isinstance(error, ClusterError) and error.code == 403
+        if forbidden and selection.kind == RELEASE.kind and self.namespaces is None:
+            self.namespaces, self._looked_at = set(), 0.0
+            self._is_changed = True
+        if error.message != self._complaints.get(selection):
+            self._complaints[selection] = error.message
+            write = log.info if is_unserved(error) else log.warning
+            write("watch.waits", watch=str(selection), error=error.message, hint=error.hint)
+
+    def _judge(self) -> None:
+        """Judge what changed and what is due; what Redis does not take stays to be judged."""
+        at = time.monotonic()
+        if at < self._rest_until:
+            return
+        for set_id in [one for one, when in self.due.items() if when <= at]:
+            del self.due[set_id]
+            self.dirty.add(set_id)
+        if not self.dirty:
+            return
+        questions = {one: question for one in self.dirty if (question := self._question(one, at))}
+        try:
+            self._ask(questions, at)
+        except RedisDown as error:
+            self._rest_until = at + REDIS_PAUSE_SECONDS
+            self.dirty = set(questions)
+            log.warning("watcher.waits", cluster=self.watching.name, error=error.message)
+            return
+        self.dirty.clear()
+
+    def _question(self, set_id: str, at: float) -> Question | None:
+        """What is to be asked of this release now; also when to look at it again, and its drift."""
+        tracked = self.scene.tracked.get(set_id)
+        if tracked is None:
+            return None
+        now = datetime.now(UTC)
+        view = view_of(tracked, self.scene.cache, at=at, now=now)
+        for drift in confirmed(tracked, self.scene.cache, at=at):
+            drifted(self.watching.metrics, name_of(tracked.release), drift)
+        question = question_of(tracked, view.verdict, at=at, now=now)
+        seconds = look_in(tracked, view, at=at, now=now)
+        if seconds is not None:
+            self.due[set_id] = at + seconds
+        if question is None or not is_due(tracked.asked, question, tracked.release, at=at):
+            return None
+        return question
+
+    def _ask(self, questions: dict[str, Question], at: float) -> None:
+        """Enqueue the jobs in one transaction, but for those whose last job has not ended."""
+        scene, jobs = self.scene, self.watching.queue
+        asked = {one: scene.tracked[one].asked for one in questions}
+        waiting = jobs.waiting([one.job for one in asked.values() if one is not None])
+        new = []
+        for set_id, question in questions.items():
+            tracked, before = scene.tracked[set_id], asked[set_id]
+            same = before is not None and before.question.about == question.about
+            if before is not None and same and before.job in waiting:
+                tracked.asked = replace(before, version=tracked.release.resource_version, at=at)
+                self.due[set_id] = at + before.pause_seconds
+            else:
+                new.append((tracked, question))
+        if not new:
+            return
+        calls = [
+            conclude_call(
+                str(name_of(tracked.release)), revision=tracked.release.status.revision, queue=question.queue
+            )
+            for tracked, question in new
+        ]
+        for (tracked, question), job in zip(new, jobs.enqueue(calls), strict=True):
+            tracked.asked = again(tracked.asked, question, tracked.release, job=job, at=at)
+            log.info("watcher.asked", release=str(name_of(tracked.release)), about=question.about, job=job)
+        for set_id in questions:
+            asked_now = scene.tracked[set_id].asked
+            if asked_now is not None:
+                self.due[set_id] = min(self.due.get(set_id, at + 1e9), asked_now.at + asked_now.pause_seconds)
+
+    def _say(self) -> None:
+        """Tell the clock that this cluster is watched, once everything in it is known; and what was counted."""
+        now = time.monotonic()
+        if now - self._flushed_at >= FLUSH_SECONDS:
+            self._flushed_at = now
+            self.watching.metrics.flush()
+        if now - self._said_at < SAY_SECONDS or not self.is_complete:
+            return
+        try:
+            self.watching.watchers.alive(self.watching.name, self.watching.me)
+            self._said_at = now
+        except RedisDown:
+            return  # nobody can read it either; said again in the next turn
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every watch has listed what there is."""
+        return not self._is_changed and all(self.scene.is_listed(one) for one in self.watches)
+
+
+def watch(watcher: Watcher, is_stopped: Callable[[], bool]) -> int:
+    """Turn until it is stopped."""
+    watcher.election.start()
+    while not is_stopped():
+        try:
+            watcher.turn()
+        except Exception:
+            log.exception("watcher.failed", cluster=watcher.watching.name)
+            time.sleep(TURN_SECONDS)
+    watcher.stop()
+    return 0
