@@ -33,6 +33,9 @@ class Stage(StrEnum):
     APPLY = "apply"
     PRUNE = "prune"
     RECORD = "record"
+    JUDGE = "judge"
+    CONCLUDE = "conclude"
+    LOAD = "load"
 
 
 class Point(StrEnum):

@@ -12,8 +12,9 @@ import json
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from towline.shared.errors import AccessError
 from towline.shared.model import Trigger, short
@@ -41,6 +42,8 @@ class JobName(StrEnum):
     PUSH = "push"
     SYNC = "sync"
     CONCLUDE = "conclude"
+    STEER = "steer"
+    HEAL = "heal"
     REFS = "refs"
 
 
@@ -70,10 +73,34 @@ class SyncArguments(Arguments):
 
 
 class ConcludeArguments(Arguments):
-    """Judge this release now, and record it when that is final."""
+    """Judge this release now, and record it when that is final; `revision` is shown only."""
 
     release: str
     revision: str
+
+
+class Steering(StrEnum):
+    """What an operator may say to a release beside sync and rollback."""
+
+    SUSPEND = "suspend"
+    RESUME = "resume"
+    PIN = "pin"
+    UNPIN = "unpin"
+
+
+class SteerArguments(Arguments):
+    """Write an operator's word into the spec of a release; `revision` is for a pin, "" where it is now."""
+
+    release: str
+    action: Annotated[Steering, Field(strict=False)]
+    revision: str = ""
+    operator: str
+
+
+class HealArguments(Arguments):
+    """Look whether the objects of this release are as they were applied, and do what its drift mode says."""
+
+    release: str
 
 
 class RefsArguments(Arguments):
@@ -86,13 +113,17 @@ ARGUMENTS: dict[JobName, type[Arguments]] = {
     JobName.PUSH: PushArguments,
     JobName.SYNC: SyncArguments,
     JobName.CONCLUDE: ConcludeArguments,
+    JobName.STEER: SteerArguments,
+    JobName.HEAL: HealArguments,
     JobName.REFS: RefsArguments,
 }
 
 TIMEOUT_SECONDS: dict[JobName, int] = {
     JobName.PUSH: 300,
     JobName.SYNC: 900,
-    JobName.CONCLUDE: 120,
+    JobName.CONCLUDE: 300,  # with a rollback in it
+    JobName.STEER: 120,
+    JobName.HEAL: 300,
     JobName.REFS: 120,
 }
 
@@ -134,6 +165,30 @@ def conclude_call(release: str, *, revision: str, queue: QueueName = QueueName.B
         queue=queue,
         label=f"conclude_{environment}_{service}_{short(revision)}",
         description=f"conclude {release} at {short(revision)}",
+    )
+
+
+def steer_call(arguments: SteerArguments) -> Call:
+    """The job that writes an operator's word into a release."""
+    environment, _, service = arguments.release.partition("/")
+    return Call(
+        job=JobName.STEER,
+        arguments=arguments,
+        queue=QueueName.URGENT,
+        label=f"{arguments.action}_{environment}_{service}",
+        description=f"{arguments.action} {arguments.release} for {arguments.operator}",
+    )
+
+
+def heal_call(release: str) -> Call:
+    """The job that looks after the drift of a release."""
+    environment, _, service = release.partition("/")
+    return Call(
+        job=JobName.HEAL,
+        arguments=HealArguments(release=release),
+        queue=QueueName.URGENT,
+        label=f"heal_{environment}_{service}",
+        description=f"heal {release}",
     )
 
 

@@ -72,8 +72,24 @@ PUSH_TO_APPLIED = Histogram(
     "From the receipt of a push to a release applied.",
     WHOLE,
 )
+PUSH_TO_HEALTHY = Histogram(
+    "towline_push_to_healthy_seconds",
+    ("environment",),
+    "From the receipt of a push to a release found healthy.",
+    WHOLE,
+)
 STAGE_SECONDS = Histogram("towline_stage_seconds", ("stage",), "Time in one stage of a push or a sync.", FAST)
 SYNCS = Counter("towline_syncs_total", ("environment", "service", "result"), "Syncs by how they ended.")
+ROLLBACKS = Counter(
+    "towline_rollbacks_total",
+    ("environment", "service", "cause"),
+    "Revisions that failed and were rolled back, by what was seen.",
+)
+DRIFT = Counter(
+    "towline_drift_total",
+    ("environment", "service"),
+    "Objects seen to differ from what was applied.",
+)
 OBJECTS = Counter("towline_objects_total", ("action",), "Kubernetes objects by what a sync did to them.")
 KUBERNETES_SECONDS = Histogram(
     "towline_kubernetes_request_seconds",
@@ -91,15 +107,20 @@ QUEUE_OLDEST = Gauge(
     "towline_queue_oldest_seconds", ("queue",), "How long the first job of a queue has waited."
 )
 
+WATCHER_ACTIVE = Gauge("towline_watcher_active", ("cluster",), "1 where a watcher keeps up with the cluster.")
+
 COUNTED: tuple[Counter | Histogram, ...] = (
     DELIVERIES,
     PUSH_TO_APPLIED,
+    PUSH_TO_HEALTHY,
     STAGE_SECONDS,
     SYNCS,
+    ROLLBACKS,
+    DRIFT,
     OBJECTS,
     KUBERNETES_SECONDS,
 )
-COMPUTED: tuple[Gauge, ...] = (RELEASE_INFO, QUEUE_DEPTH, QUEUE_OLDEST)
+COMPUTED: tuple[Gauge, ...] = (RELEASE_INFO, QUEUE_DEPTH, QUEUE_OLDEST, WATCHER_ACTIVE)
 
 
 class Metrics:

@@ -59,12 +59,22 @@ class Health(StrEnum):
 class Result(StrEnum):
     """How one sync ended."""
 
-    SYNCED = "synced"  # applied, or nothing to change
+    SYNCED = "synced"  # applied, or nothing to change; not known to be healthy yet
+    HEALTHY = "healthy"  # applied and found healthy
     REMOVED = "removed"  # the service is gone from Git, its objects were pruned
     SUPERSEDED = "superseded"  # something newer is wanted
     REFUSED = "refused"  # nothing was written
-    FAILED = "failed"  # half-way, or retries used up
-    ROLLED_BACK = "rolled back"
+    QUARANTINED = "quarantined"  # it failed before, and nothing of the service changed since
+    FAILED = "failed"  # half-way, never healthy, or retries used up
+    ROLLED_BACK = "rolled back"  # it failed, and the stable revision was brought back
+
+
+class DriftMode(StrEnum):
+    """What is done when the cluster differs from what was applied."""
+
+    HEAL = "heal"
+    REPORT = "report"
+    OFF = "off"
 
 
 class Trigger(StrEnum):

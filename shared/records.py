@@ -142,6 +142,17 @@ class Records:
                 raise
             raise _lost_claim(str(owner.name)) from error
 
+    def set_spec(self, release: Release, **spec: bool | str) -> Release:
+        """Write an operator's word, `suspended` or `pinned`, and nothing else. Raises Conflict when it was deleted."""
+        patch = {"metadata": {"uid": release.uid}, "spec": spec}
+        try:
+            written = self._cluster.merge_patch(RELEASE, release.name, release.namespace, patch)
+        except ClusterError as error:
+            if error.code not in (404, 409):
+                raise
+            raise _lost_claim(f"{release.namespace}/{release.name}") from error
+        return release_of(written, is_held=release.is_held)
+
     def still_claimed(self, release: Release) -> bool:
         """Whether nobody claimed the release since; asked before each phase that writes."""
         found = self._cluster.get(RELEASE, release.name, release.namespace, metadata_only=True)

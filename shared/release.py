@@ -16,8 +16,9 @@ from pydantic.alias_generators import to_camel
 
 from towline.shared.discovery import Resource
 from towline.shared.errors import ClusterError
-from towline.shared.model import Health, Object, ObjectKey, Phase, Result, Trigger, short
+from towline.shared.model import DriftMode, Health, Object, ObjectKey, Phase, Result, Trigger, short
 from towline.shared.objects import GROUP, annotations_of, key_of, metadata_of
+from towline.shared.team_file import USUAL_TIMEOUT_SECONDS
 
 RELEASE = Resource(group=GROUP, version="v1alpha1", kind="Release", plural="releases", namespaced=True)
 
@@ -63,13 +64,37 @@ class AppliedObject(Record):
         )
 
 
+class Verification(Record):
+    """How the service of the last sync is verified and kept, as its repository and its environment said then.
+
+    It stands in the record so that nobody needs Git to judge a release, to roll it back or to repair it.
+    """
+
+    timeout_seconds: float = USUAL_TIMEOUT_SECONDS
+    rollback: bool = True
+    watch_seconds: float | None = None  # how long a stable revision that turns bad is still rolled back
+    health: Mapping[str, str] = {}  # `group/Kind` -> CEL
+    drift: DriftMode = DriftMode.HEAL
+    ignore_drift: tuple[str, ...] = ()  # JSON pointers
+    depends_on: tuple[str, ...] = ()
+    group: tuple[str, ...] = ()  # the services that are verified and rolled back together with this one
+
+
 class StoredRevision(Record):
-    """Where the objects of a revision are stored: a Secret for each of `uids`, the first named `name`."""
+    """Where the objects of a revision are stored: a Secret for each of `uids`, the first named `name`.
+
+    `stable_at`: when it was found healthy, None for one that never was. The other fields are what the status of the
+    release says when it is brought back.
+    """
 
     revision: str
     name: str
     sha256: str
     uids: tuple[str, ...] = ()
+    ref: str = ""
+    inputs_digest: str = ""
+    stable_at: AwareDatetime | None = None
+    verification: Verification = Verification()
 
     def part_names(self) -> tuple[str, ...]:
         """The names of the Secrets, in order."""
@@ -79,12 +104,18 @@ class StoredRevision(Record):
 
 
 class Quarantine(Record):
-    """The revision that is not applied again, and why."""
+    """The revision that is not applied again, and why.
+
+    `reverted_at`: when the stable objects were applied in its place, None while they are not; `not_reverted`: what could
+    not be brought back.
+    """
 
     revision: str
     inputs_digest: str = ""
     cause: str = ""
     since: AwareDatetime | None = None
+    reverted_at: AwareDatetime | None = None
+    not_reverted: tuple[str, ...] = ()
 
 
 class Condition(Record):
@@ -109,6 +140,7 @@ class HistoryEntry(Record):
     triggered_by: str = ""
     result: Result
     cause: str = ""
+    received_at: AwareDatetime | None = None  # when the push, or the operator's word, came in
     started_at: AwareDatetime | None = None
     stages: Mapping[str, float] = {}
     created: int = 0
@@ -136,6 +168,7 @@ class ReleaseStatus(Record):
     inputs_digest: str = ""
     stored: tuple[StoredRevision, ...] = ()
     objects: tuple[AppliedObject, ...] = ()
+    verification: Verification = Verification()
     synced_at: AwareDatetime | None = None
     observed_generation: int = 0
     claim: str = ""
@@ -145,6 +178,11 @@ class ReleaseStatus(Record):
     def stored_of(self, revision: str) -> StoredRevision | None:
         """Where this revision is stored, None when it is not (any more)."""
         return next((one for one in self.stored if one.revision == revision), None)
+
+    @property
+    def stable(self) -> StoredRevision | None:
+        """The stable revision, where its objects are still stored."""
+        return self.stored_of(self.stable_revision) if self.stable_revision else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,15 +279,12 @@ def bounded_history(history: Sequence[HistoryEntry], *, keep: int) -> tuple[Hist
 
 
 def _bounded_entry(entry: HistoryEntry) -> HistoryEntry:
-    notes = [cut(note, NOTE_LENGTH) for note in entry.notes[:NOTES]]
-    if len(entry.notes) > NOTES:
-        notes[-1] = f"and {len(entry.notes) - NOTES + 1} more"
     return entry.model_copy(
         update={
             "cause": cut(entry.cause, MESSAGE_LENGTH),
             "author": cut(entry.author, NOTE_LENGTH),
             "subject": cut(entry.subject, NOTE_LENGTH),
-            "notes": tuple(notes),
+            "notes": _bounded_notes(entry.notes),
             "logs": tuple(cut(line, LOG_LENGTH) for line in entry.logs[-LOG_LINES:]),
         }
     )
@@ -258,7 +293,19 @@ def _bounded_entry(entry: HistoryEntry) -> HistoryEntry:
 def _bounded_quarantine(quarantine: Quarantine | None) -> Quarantine | None:
     if quarantine is None:
         return None
-    return quarantine.model_copy(update={"cause": cut(quarantine.cause, MESSAGE_LENGTH)})
+    return quarantine.model_copy(
+        update={
+            "cause": cut(quarantine.cause, MESSAGE_LENGTH),
+            "not_reverted": _bounded_notes(quarantine.not_reverted),
+        }
+    )
+
+
+def _bounded_notes(notes: Sequence[str]) -> tuple[str, ...]:
+    kept = [cut(note, NOTE_LENGTH) for note in notes[:NOTES]]
+    if len(notes) > NOTES:
+        kept[-1] = f"and {len(notes) - NOTES + 1} more"
+    return tuple(kept)
 
 
 def cut(text: str, length: int) -> str:

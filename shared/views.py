@@ -26,6 +26,7 @@ BRIEF = "towline:views:brief"
 LONG = frozenset(
     {"history", "objects", "stored", "conditions"}
 )  # nine tenths of a status, shown one at a time
+UNSETTLED = (Phase.VERIFYING, Phase.ROLLING_BACK)  # to be judged until they are healthy or not
 SYNCING = "towline:syncing"
 VERIFYING = "towline:verifying"
 CHANGES = "towline:changes"
@@ -62,7 +63,10 @@ class ReleaseView(BaseModel):
 
 
 class Touched(BaseModel):
-    """What a revision means to one release: `state` is `wanted`, `synced`, `removed`, `failed`, `refused` or `superseded`."""
+    """What a revision means to one release.
+
+    `state` is `wanted`, `synced`, `healthy`, `removed`, `failed`, `refused`, `rolled back`, `quarantined` or `superseded`.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -94,7 +98,7 @@ class Views:
             for view in views:
                 pipe.hset(VIEWS, str(view.name), view.model_dump_json(exclude={"syncing"}))
                 pipe.hset(BRIEF, str(view.name), _brief(view).model_dump_json(exclude={"syncing"}))
-                if view.status.get("phase") == Phase.VERIFYING:
+                if view.status.get("phase") in UNSETTLED:
                     pipe.hset(VERIFYING, str(view.name), str(view.status.get("revision", "")))
                 else:
                     pipe.hdel(VERIFYING, str(view.name))

@@ -56,6 +56,13 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 """
 
+# KEYS[1] lease (string: token)   ARGV[1] token   ARGV[2] token that does not yield   ARGV[3] ms   -> 1 kept, 0 lost
+FIRM = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+return 1
+"""
+
 # KEYS[1] lease (string: token)   ARGV[1] token   ARGV[2] ms   -> 1 still ours and renewed, 0 lost
 RENEW = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -97,6 +104,8 @@ class Wanted(BaseModel):
     received_at: float
     full: bool = False  # compare every object with the cluster, even when nothing changed in Git
     allow_prune: bool = False  # an operator's word for a prune above the limit
+    rollback: bool = False  # the stored objects of the revision will do, so that Git is not needed
+    pin: bool = False  # stay there, whatever is pushed
 
 
 class Wishes:
@@ -162,6 +171,14 @@ class Lease:
         if self._yields:
             return bool(self._redis.set(self._key, self.token, nx=True, px=LEASE_MS))
         return bool(self._redis.eval(TAKE, 1, self._key, self.token, str(LEASE_MS), YIELDING))
+
+    def stand_firm(self) -> bool:
+        """Yield no longer: this one is going to write; False when a sync has taken it over."""
+        firm = secrets.token_hex(12)
+        if not self._redis.eval(FIRM, 1, self._key, self.token, firm, str(LEASE_MS)):
+            return False
+        self.token = firm
+        return True
 
     def renew(self) -> bool:
         """Keep it for another LEASE_MS; False when it was lost."""

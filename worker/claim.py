@@ -1,6 +1,6 @@
 """The right to write one release: taken before the first write, checked before each phase that writes.
 
-In: a state and a plan. Out: the claimed Release, and a Guard that raises Conflict when the claim is lost.
+In: a release as it stands and a plan. Out: the claimed Release, and a Guard that raises Conflict when the claim is lost.
 State: the claim annotation of the Release (shared/records.py). Killed half-way: the claim stays without its status,
 and the next attempt sees that.
 """
@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from towline.shared.config import Environment
 from towline.shared.errors import Conflict
-from towline.shared.records import Owner, Records
+from towline.shared.records import Records
 from towline.shared.release import Release
 from towline.shared.wanted import Lease
 from towline.worker.plan import Plan
-from towline.worker.state import State
+from towline.worker.state import Standing
 from towline.worker.tools import Tools
 
 FRESH_SECONDS = 2.0  # a claim confirmed so short ago cannot have been lost: a lease lives 12 s
@@ -34,12 +34,11 @@ def make_room(tools: Tools, environment: Environment) -> None:
     tools.prepared.add(place)
 
 
-def claim(state: State, plan: Plan, *, token: str) -> Release:
+def claim(standing: Standing, plan: Plan, *, token: str) -> Release:
     """Take the release for this attempt. Raises Conflict when another one has it, or it is another repository's."""
-    owner = Owner(name=state.name, namespace=state.environment.namespace, repository=state.repository.name)
-    return state.records.claim(
-        owner,
-        state.release,
+    return standing.records.claim(
+        standing.owner,
+        standing.release,
         token=token,
         group_kinds=plan.group_kinds,
         namespaces=plan.additional_namespaces,

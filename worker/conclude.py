@@ -1,36 +1,48 @@
-"""Job: judge a release that was applied, and record it when that is final.
+"""Job: judge a release now, and draw the conclusion: it is stable, or it is rolled back.
 
-In: a release and the revision it was applied at. Out: the status says healthy (then this is the stable revision) or
-failed, or nothing while it is still under way. Killed at any line, the next job judges anew.
+In: the name of a release. Out: its status says what its health means (worker/decision.py); a failed revision is replaced by
+the stable one from the stored objects. An operator's edit of the Release's spec is carried out first (worker/steer.py).
+
+A sync goes before a judgement, also one that starts meanwhile; a rollback is not interrupted by one, and a sync that finds it
+running ends, so whatever is wanted afterwards gets a new job. Killed at any line, the status says what was decided, and the
+next job goes on: `RollingBack` without `revertedAt` means that the stable objects are still to be applied.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 
-from towline.shared.jobs import ConcludeArguments
-from towline.shared.model import Health, Phase, ReleaseName, Trigger, short
+from towline.shared.errors import TowlineError
+from towline.shared.jobs import ConcludeArguments, QueueName, sync_call
+from towline.shared.metrics import PUSH_TO_HEALTHY, ROLLBACKS
+from towline.shared.model import Phase, ReleaseName, Trigger, short
 from towline.shared.release import Release, ReleaseStatus
 from towline.shared.views import ReleaseView
-from towline.shared.wanted import Lease, Wanted
-from towline.worker.health.verdict import Verdict
-from towline.worker.outcome import announce, show
-from towline.worker.state import environment_of
-from towline.worker.target import target_of
+from towline.shared.wanted import Lease
+from towline.worker.beat import every
+from towline.worker.decision import concluded, is_to_be_brought_back, rollback_failed
+from towline.worker.outcome import announce, show_release
+from towline.worker.record import reverted
+from towline.worker.rollback import restore
+from towline.worker.stages import Stages
+from towline.worker.state import Standing, standing
+from towline.worker.steer import heed
+from towline.worker.sync import RENEW_SECONDS, renew
 from towline.worker.tools import Tools
 from towline.worker.verify import verdict_of
-
-TIMEOUT = timedelta(minutes=5)
 
 log = structlog.get_logger(__name__)
 
 
 def conclude(tools: Tools, arguments: ConcludeArguments) -> str:
-    """Judge the release now; a sync of it goes before, also one that starts meanwhile.
+    """Judge the release now; returns one line that says what came of it.
 
-    Raises Conflict when such a sync claimed the release before this could be written.
+    Raises Conflict when a sync claimed the release before this could be written.
     """
     name = ReleaseName.parse(arguments.release)
     view = tools.views.get(name)
@@ -41,76 +53,137 @@ def conclude(tools: Tools, arguments: ConcludeArguments) -> str:
         if not lease.acquire():
             return "a sync of it runs"
     try:
-        return _judged(tools, name, view, arguments.revision, lease)
+        with every(RENEW_SECONDS, partial(renew, lease)):
+            return _concluded(tools, name, view, lease)
     finally:
         with tools.broker.guard():
             lease.drop()
+        _let_others_go_on(tools, name)
 
 
-def _judged(tools: Tools, name: ReleaseName, view: ReleaseView, revision: str, lease: Lease) -> str:
-    wanted = _as_wanted(name, view, revision)
-    repository = tools.config.repository(wanted.repository)
-    environment = environment_of(tools, repository, wanted)
-    records = tools.records(environment)
-    release = records.read(name, environment.namespace)
+def _let_others_go_on(tools: Tools, name: ReleaseName) -> None:
+    """A sync job that came while a rollback held the lease has ended: what it was to do gets another one."""
+    with tools.broker.guard():
+        wanted = tools.queue.wishes.get(str(name))
+    if wanted is not None:
+        queue = QueueName.URGENT if wanted.trigger is Trigger.OPERATOR else QueueName.SYNCS
+        call = sync_call(str(name), revision=wanted.revision, trigger=wanted.trigger, queue=queue)
+        tools.queue.enqueue([call])
+
+
+def _concluded(tools: Tools, name: ReleaseName, view: ReleaseView, lease: Lease) -> str:
+    repository, ref = str(view.status.get("repository", "")), str(view.status.get("ref", ""))
+    place = standing(tools, name, repository=repository, ref=ref)
+    release = place.release
     if release is None:
         tools.views.remove(name)
         return "is gone"
-    if release.status.phase is not Phase.VERIFYING or release.status.revision != revision:
-        _show(tools, name, wanted, release, lease)
-        return f"is {release.status.phase} at {short(release.status.revision)} by now"
-    verdict = verdict_of(target_of(tools.cluster(environment), environment, name.service), release)
-    status = concluded(release.status, verdict, now=datetime.now(UTC))
+    if text := heed(tools, place, release):
+        return text
+    if is_to_be_brought_back(release.status):
+        return _bring_back(tools, place, release, lease)
+    if release.is_unfinished:
+        return "its last attempt did not finish: a sync goes first"
+    stages = Stages(tools.metrics)
+    with stages("judge"):
+        verdict = verdict_of(place.target, release)
+    status = concluded(release, verdict.health, verdict.reason, now=datetime.now(UTC))
     if status is None:
+        _show(tools, place, release, lease)
         return verdict.reason
-    release = records.write_status(release, status)
-    announce(records, release)
-    _show(tools, name, wanted, release, lease)
+    with stages("conclude"):
+        release = _write(tools, place, release, status, lease)
+    if is_to_be_brought_back(status):
+        return _bring_back(tools, replace(place, release=release), release, lease)
+    return f"{status.phase}: {status.message}"
+
+
+def _write(tools: Tools, place: Standing, release: Release, status: ReleaseStatus, lease: Lease) -> Release:
+    """Record a conclusion and tell the world."""
+    before = release.status
+    written = place.records.write_status(release, status)
+    _show(tools, place, written, lease)
+    announce(place.records, written, reason=_reason(status))
+    _tell_revision(tools, place, before, status)
+    _count(tools, place, before, status)
     log.info(
         "release.concluded",
-        release=str(name),
-        revision=revision,
-        health=verdict.health,
-        reason=verdict.reason,
+        release=str(place.name),
+        revision=status.revision,
+        phase=status.phase,
+        health=status.health,
+        reason=status.message,
     )
-    return f"{verdict.health}: {verdict.reason}"
+    return written
 
 
-def _show(tools: Tools, name: ReleaseName, wanted: Wanted, release: Release, lease: Lease) -> None:
+def _reason(status: ReleaseStatus) -> str:
+    return "Quarantined" if is_to_be_brought_back(status) else str(status.phase)
+
+
+def _tell_revision(tools: Tools, place: Standing, before: ReleaseStatus, status: ReleaseStatus) -> None:
+    """How far the judged revision got, for whoever asks whether it is live."""
+    states = {Phase.HEALTHY: "healthy", Phase.ROLLING_BACK: "rolled back", Phase.FAILED: "failed"}
+    state = states.get(status.phase) if status.phase else None
+    if state is not None and before.phase is not Phase.ROLLING_BACK:
+        names = [str(place.name)]
+        tools.views.touch(place.repository.name, before.revision, names, state, text=status.message)
+
+
+def _count(tools: Tools, place: Standing, before: ReleaseStatus, status: ReleaseStatus) -> None:
+    if is_to_be_brought_back(status):
+        labels = {"environment": place.name.environment, "service": place.name.service}
+        tools.metrics.count(ROLLBACKS, **labels, cause="unhealthy")
+    newest = status.history[0] if status.history else None
+    if before.phase is Phase.VERIFYING and status.phase is Phase.HEALTHY and newest and newest.received_at:
+        seconds = max(0.0, time.time() - newest.received_at.timestamp())
+        tools.metrics.observe(PUSH_TO_HEALTHY, seconds, environment=place.name.environment)
+
+
+def _show(tools: Tools, place: Standing, release: Release, lease: Lease) -> None:
     """Unless a sync took over meanwhile, which shows what is newer."""
     with tools.broker.guard():
         if not lease.held():
             return
-    show(tools, name, wanted, release)
+    show_release(tools, place, release)
 
 
-def concluded(status: ReleaseStatus, verdict: Verdict, *, now: datetime) -> ReleaseStatus | None:
-    """The status when the verdict is final, None while it is not."""
-    if verdict.health in (Health.HEALTHY, Health.SUSPENDED):
-        return status.model_copy(
-            update={
-                "phase": Phase.HEALTHY,
-                "health": verdict.health,
-                "stable_revision": status.revision,
-                "message": verdict.reason,
-            }
-        )
-    late = status.synced_at is not None and now - status.synced_at > TIMEOUT
-    if verdict.health is Health.FAILED or late:
-        prefix = f"not healthy after {int(TIMEOUT.total_seconds()) // 60} minutes: " if late else ""
-        health = Health.FAILED if verdict.health is Health.PROGRESSING else verdict.health
-        message = prefix + verdict.reason
-        return status.model_copy(update={"phase": Phase.FAILED, "health": health, "message": message})
-    return None
-
-
-def _as_wanted(name: ReleaseName, view: ReleaseView, revision: str) -> Wanted:
-    return Wanted(
-        release=str(name),
-        repository=str(view.status.get("repository", "")),
-        ref=str(view.status.get("ref", "")),
-        revision=revision,
-        sequence=0,
-        trigger=Trigger.CLOCK,
-        received_at=view.updated_at,
+def _bring_back(tools: Tools, place: Standing, release: Release, lease: Lease) -> str:
+    """Replace the failed revision by the stable one, unless something newer is wanted, which goes first."""
+    with tools.broker.guard():
+        if tools.queue.wishes.get(str(place.name)) is not None:
+            return "something newer is wanted, and goes before the rollback"
+        if not lease.stand_firm():
+            return "a sync has taken over"
+    stages = Stages(tools.metrics)
+    stable = release.status.stable
+    bad = release.status.quarantined
+    assert bad is not None  # that is what made it one to be brought back
+    try:
+        if stable is None:
+            return _cannot(tools, place, release, "its stable revision is not stored any more", lease)
+        restored = restore(place, stable, lease, stages)
+        with stages("record"):
+            written = reverted(tools, place, restored, stages)
+    except TowlineError as error:
+        if error.retry:
+            raise
+        return _cannot(tools, place, release, str(error), lease)
+    log.info(
+        "release.rolled_back",
+        release=str(place.name),
+        revision=bad.revision,
+        stable=stable.revision,
+        stages=stages.rounded(),
     )
+    return f"{short(bad.revision)} failed, back to {short(stable.revision)}: {written.status.message}"
+
+
+def _cannot(tools: Tools, place: Standing, release: Release, reason: str, lease: Lease) -> str:
+    """The rollback failed too; nothing more is tried by itself."""
+    status = rollback_failed(release.status, reason)
+    written = place.records.write_status(release, status)
+    _show(tools, place, written, lease)
+    announce(place.records, written, reason="Failed")
+    log.error("release.rollback_failed", release=str(place.name), reason=reason, hint="push a fix, or sync")
+    return status.message

@@ -22,7 +22,7 @@ from towline.shared.model import Object, ObjectKey
 from towline.shared.objects import group_kind, is_ours, metadata_of
 from towline.worker.live import read_metadata
 from towline.worker.parallel import in_parallel
-from towline.worker.plan import PROTECTED_KINDS, Plan
+from towline.worker.plan import PROTECTED_KINDS, Plan, without
 from towline.worker.policy import Placed, is_crd
 from towline.worker.schema import defined_kind, kind_of, schema_of, schema_problems
 from towline.worker.send import as_member, send
@@ -146,6 +146,22 @@ def dry_run(target: Target, plan: Plan) -> Plan:
     else:
         results = in_parallel(Check(target, plan).one, plan.writes)
     refuse([*plan.problems, *(problem for one in results for problem in one.problems)])
+    return _checked(plan, results)
+
+
+def tried(target: Target, plan: Plan) -> tuple[Plan, tuple[Problem, ...]]:
+    """The plan without the objects that cannot be applied, and why they cannot: for a rollback, which does what it can.
+
+    Raises ClusterDown.
+    """
+    results = in_parallel(Check(target, plan).one, plan.writes)
+    problems = (*plan.problems, *(problem for one in results for problem in one.problems))
+    named = {problem.object for problem in problems}
+    refused = [item.key for item in plan.writes if str(item.key) in named]
+    return _checked(without(plan, refused), [one for one in results if one.key not in refused]), problems
+
+
+def _checked(plan: Plan, results: Sequence[Checked]) -> Plan:
     return replace(
         plan,
         is_checked=True,

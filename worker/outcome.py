@@ -19,6 +19,7 @@ from towline.shared.release import Release
 from towline.shared.views import ReleaseView
 from towline.shared.wanted import Wanted
 from towline.worker.stages import Stages
+from towline.worker.state import Standing
 from towline.worker.tools import Tools
 
 STATES = {
@@ -26,8 +27,10 @@ STATES = {
     Result.REMOVED: "removed",
     Result.SUPERSEDED: "superseded",
     Result.REFUSED: "refused",
+    Result.QUARANTINED: "quarantined",
 }
 GOOD = (Result.SYNCED, Result.REMOVED, Result.SUPERSEDED)
+GOOD_EVENTS = frozenset({"Synced", "Healthy", "Suspended", "Resumed", "DriftHealed"})
 
 log = structlog.get_logger(__name__)
 
@@ -65,6 +68,11 @@ def waiting(text: str, release: Release | None) -> Outcome:
     return Outcome(result=Result.SUPERSEDED, text=text, release=release, is_change=False, is_waiting=True)
 
 
+def quarantined(text: str, release: Release | None) -> Outcome:
+    """This revision failed before, and is not applied again."""
+    return Outcome(result=Result.QUARANTINED, text=text, release=release, is_change=False)
+
+
 def superseded(release: Release | None) -> Outcome:
     """Something newer is wanted, and nothing of this one was written."""
     text = "superseded before anything was written"
@@ -77,14 +85,16 @@ def unrecorded(tools: Tools, name: ReleaseName, wanted: Wanted, error: TowlineEr
     return Outcome(result=Result.FAILED, text=str(error))
 
 
-def show(
-    tools: Tools, name: ReleaseName, wanted: Wanted, release: Release | None, *, error: str = ""
-) -> None:
+def show_release(tools: Tools, standing: Standing, release: Release) -> None:
     """Put the release as it is now where API and page read it."""
+    environment = standing.environment
+    view = view_of(release, standing.name, cluster=environment.cluster, namespace=environment.namespace)
+    tools.views.put(view)
+
+
+def show_missing(tools: Tools, name: ReleaseName, wanted: Wanted, *, error: str) -> None:
+    """Show a release that does not exist, since its first install was refused."""
     cluster, namespace = _place(tools, wanted, name)
-    if release is not None:
-        tools.views.put(view_of(release, name, cluster=cluster, namespace=namespace, error=error))
-        return
     view = ReleaseView(
         environment=name.environment,
         service=name.service,
@@ -114,12 +124,11 @@ def view_of(
     )
 
 
-def announce(records: Records, release: Release) -> None:
-    """A Kubernetes Event with the phase that a release came to; one that cannot be made changes nothing else."""
-    phase = release.status.phase
-    kind = "Warning" if phase is Phase.FAILED else "Normal"
+def announce(records: Records, release: Release, *, reason: str) -> None:
+    """A Kubernetes Event on the release; one that cannot be made changes nothing else."""
+    kind = "Normal" if reason in GOOD_EVENTS else "Warning"
     try:
-        records.event(release, reason=str(phase), message=release.status.message, type=kind)
+        records.event(release, reason=reason, message=release.status.message, type=kind)
     except TowlineError as error:
         log.warning("release.event", release=release.name, error=error.message)
 
@@ -128,7 +137,7 @@ def show_error(tools: Tools, name: ReleaseName, wanted: Wanted, error: str) -> N
     """Show why an attempt failed beside the release as it was last seen."""
     view = tools.views.get(name)
     if view is None:
-        show(tools, name, wanted, None, error=error)
+        show_missing(tools, name, wanted, error=error)
     else:
         tools.views.put(view.model_copy(update={"error": error, "updated_at": time.time()}))
 

@@ -12,7 +12,7 @@ What is deleted must be in the record or carry the set's label, must be ours by 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from towline.shared.config import Environment
@@ -226,6 +226,26 @@ def make_plan(
         recorded=tuple(recorded),
         problems=tuple(_ownership_problems(actions, survey, set_id=set_id, intent=intent)),
     )
+
+
+def without(plan: Plan, keys: Iterable[ObjectKey]) -> Plan:
+    """The plan that does not write these objects; those that the record has stay in it as they are."""
+    left_out = frozenset(keys)
+    records = tuple(record for record in plan.recorded if record.key in left_out)
+    return replace(
+        plan,
+        create=_others(plan.create, left_out),
+        change=_others(plan.change, left_out),
+        leave=plan.leave + _live(plan, records),
+    )
+
+
+def _others(items: Sequence[Placed], keys: frozenset[ObjectKey]) -> tuple[Placed, ...]:
+    return tuple(item for item in items if item.key not in keys)
+
+
+def _live(plan: Plan, records: Sequence[AppliedObject]) -> tuple[AppliedObject, ...]:
+    return tuple(record for record in records if plan.live.get(record.key) is not None)
 
 
 def _with(actions: Iterable[tuple[Placed, Action]], action: Action) -> tuple[Placed, ...]:

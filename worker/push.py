@@ -88,7 +88,8 @@ def _recorded(
             status = release.status
             if status.repository == repository.name and status.environment == environment.name:
                 name = ReleaseName(environment.name, release.name)
-                recorded[str(name)] = status.inputs_digest if status.ref == ref else ""
+                is_known = status.ref == ref and not release.is_unfinished
+                recorded[str(name)] = status.inputs_digest if is_known else ""
                 views.append(
                     view_of(release, name, cluster=environment.cluster, namespace=environment.namespace)
                 )
@@ -143,7 +144,7 @@ def _wanted(arguments: PushArguments, release: str, tip: Revision) -> Wanted:
         trigger=Trigger(arguments.trigger),
         delivery=arguments.delivery,
         received_at=arguments.received_at,
-        full=arguments.release is not None,
+        full=arguments.release is not None and arguments.trigger == Trigger.OPERATOR,
         allow_prune=arguments.allow_prune,
     )
 

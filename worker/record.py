@@ -6,98 +6,162 @@ with the claim as precondition; stored revisions that no status names any more a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from towline.shared.errors import Conflict, Refused, TowlineError
+from towline.shared.errors import Conflict, TowlineError
 from towline.shared.model import Health, Phase, Result, short
-from towline.shared.release import HistoryEntry, Release, ReleaseStatus, StoredRevision
+from towline.shared.release import HistoryEntry, Quarantine, Release, ReleaseStatus, StoredRevision
 from towline.shared.wanted import Wanted
-from towline.worker.apply import Applied
-from towline.worker.outcome import Counts, Outcome, announce, show
-from towline.worker.plan import Plan
-from towline.worker.prune import Pruned, recorded_after
+from towline.worker.decision import failed, rollback_failed
+from towline.worker.outcome import Counts, Outcome, announce, show_missing, show_release
 from towline.worker.stages import Stages
-from towline.worker.state import State
+from towline.worker.state import Standing, State
 from towline.worker.tools import Tools
+from towline.worker.written import Restored, Written
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
-    """Everything that one attempt wrote; `pruned` is None when it did not get that far."""
-
-    release: Release
-    stored: StoredRevision
-    plan: Plan
-    applied: Applied
-    pruned: Pruned | None
-
-    @property
-    def counts(self) -> Counts:
-        """For the history."""
-        applied = self.applied
-        notes = [str(taken) for taken in applied.taken_over]
-        notes += [f"{key}: deleted and made anew" for key in applied.recreated]
-        notes += [f"{key}: could only be checked after others were applied" for key in applied.deferred]
-        notes += [f"{key}: could not be checked before" for key in applied.unverified]
-        notes += [str(kept) for kept in self.pruned.kept] if self.pruned else []
-        return Counts(
-            created=len(applied.created),
-            changed=len(applied.changed),
-            left=len(applied.left),
-            pruned=len(self.pruned.pruned) if self.pruned else 0,
-            notes=tuple(notes),
-        )
-
-    @property
-    def error(self) -> Refused | None:
-        """What was refused half-way, if anything."""
-        problems = [*self.applied.problems, *(self.pruned.problems if self.pruned else ())]
-        return Refused("the API server refused a part of it", problems=problems) if problems else None
+UNDER_WAY = (Phase.VERIFYING, Phase.ROLLING_BACK)  # a refused commit does not end what is being verified
 
 
 def record(tools: Tools, state: State, wanted: Wanted, written: Written, stages: Stages) -> Outcome:
-    """The status after writing: this revision is applied, or failed half-way."""
-    error = written.error
-    result = Result.FAILED if error else Result.SYNCED
-    entry = entry_of(state, wanted, result, written.counts, stages, cause=str(error or ""))
-    recorded = recorded_after(written.plan, written.applied, written.pruned)
-    objects = tuple(sorted(recorded, key=lambda one: one.key))
+    """The status after writing: this revision is applied, or failed half-way, and is then to be rolled back."""
+    assert state.inputs is not None
     before = written.release.status
-    stored = kept_revisions(before, written.stored, keep=tools.config.sync.stored_revisions)
-    status = before.model_copy(
+    stored = written.stored.model_copy(
         update={
-            **_identity(state, wanted),
-            **(_half_way(wanted, error) if error else _applied(state, wanted)),
-            "objects": objects,
-            "stored": stored,
-            "history": (entry, *before.history),
+            "ref": wanted.ref,
+            "inputs_digest": state.inputs.digest,
+            "verification": state.verification,
+            "stable_at": _stable_since(before, written.stored),
         }
     )
-    release = state.records.write_status(written.release, status)
-    if before.stored != stored:
-        state.records.prune_stored(release, stored, search=state.is_unfinished)
-    text = _summary(written.counts) if error is None else status.message
+    entry = entry_of(wanted, Result.SYNCED, written.counts, stages)
+    entry = entry.model_copy(update={"author": state.commit.author, "subject": state.commit.subject})
+    status = before.model_copy(
+        update={
+            "environment": state.environment.name,
+            "repository": state.repository.name,
+            **_applied_from(stored, datetime.now(UTC)),
+            "message": f"applied {short(wanted.revision)}; waiting until it is healthy",
+            "quarantined": None,
+            "stored": kept_revisions(before, stored, keep=tools.config.sync.stored_revisions),
+            "history": (entry, *superseded(before.history)),
+        }
+    )
+    outcome = _recorded(tools, state, written, status)
+    if before.stored != status.stored and outcome.release is not None:
+        state.records.prune_stored(outcome.release, status.stored, search=state.is_unfinished)
+    return outcome
+
+
+def returned(tools: Tools, standing: Standing, wanted: Wanted, restored: Restored, stages: Stages) -> Outcome:
+    """The status after an operator had a stored revision brought back: it is verified like any other."""
+    written, now = restored.written, datetime.now(UTC)
+    before = written.release.status
+    counts = replace(written.counts, notes=(*written.counts.notes, *restored.not_reverted))
+    entry = entry_of(wanted, Result.SYNCED, counts, stages)
+    known = next((one for one in before.history if one.revision == wanted.revision), entry)
+    entry = entry.model_copy(update={"author": known.author, "subject": known.subject})
+    pinned = "; pinned there: unpin it to follow its branch again" if written.release.pinned else ""
+    status = before.model_copy(
+        update={
+            **_applied_from(written.stored, now),
+            "message": f"went back to {short(wanted.revision)}; waiting until it is healthy{pinned}",
+            "quarantined": _left_behind(before.quarantined, wanted.revision, now),
+            "history": (entry, *superseded(before.history)),
+        }
+    )
+    return _recorded(tools, standing, written, status)
+
+
+def _recorded(tools: Tools, standing: Standing, written: Written, status: ReleaseStatus) -> Outcome:
+    """Write a status that says `Verifying`; where a part was refused, one that says that it failed half-way."""
+    error = written.error
+    status = status.model_copy(update={"objects": written.objects})
     if error is not None:
-        announce(state.records, release)
-    show(tools, state.name, wanted, release)
-    return Outcome(result=result, text=text, release=release, counts=written.counts)
+        applied = replace(written.release, status=status)
+        cause = f"half-way: {error}"
+        status = failed(applied, cause, now=datetime.now(UTC), health=Health.UNKNOWN)
+    release = standing.records.write_status(written.release, status)
+    show_release(tools, standing, release)
+    announce(standing.records, release, reason="Synced" if error is None else "Failed")
+    counts = written.counts
+    text = status.message if error else _summary(counts)
+    result = Result.FAILED if error else Result.SYNCED
+    return Outcome(result=result, text=text, release=release, counts=counts)
 
 
-def _applied(state: State, wanted: Wanted) -> dict[str, object]:
-    assert state.inputs is not None
+def reverted(tools: Tools, standing: Standing, restored: Restored, stages: Stages) -> Release:
+    """The status after a failed revision was rolled back by itself: the stable one is verified now."""
+    written, now = restored.written, datetime.now(UTC)
+    before, error = written.release.status, written.error
+    status = before.model_copy(update={"objects": written.objects})
+    if error is not None:
+        status = rollback_failed(status, f"half-way: {error}")
+    elif (bad := before.quarantined) is not None:
+        told = {"reverted_at": now, "not_reverted": restored.not_reverted}
+        status = status.model_copy(
+            update={
+                **_applied_from(written.stored, now),
+                "phase": Phase.ROLLING_BACK,
+                "quarantined": bad.model_copy(update=told),
+                "history": _with_rollback(before.history, bad.revision, restored, stages),
+            }
+        )
+    release = standing.records.write_status(written.release, status)
+    show_release(tools, standing, release)
+    announce(standing.records, release, reason="RollingBack" if error is None else "Failed")
+    return release
+
+
+def _applied_from(stored: StoredRevision, now: datetime) -> dict[str, object]:
+    """What the status says of the revision that was just applied."""
     return {
-        "revision": wanted.revision,
+        "revision": stored.revision,
+        "ref": stored.ref,
+        "inputs_digest": stored.inputs_digest,
+        "verification": stored.verification,
         "phase": Phase.VERIFYING,
         "health": Health.PROGRESSING,
-        "message": f"applied {short(wanted.revision)}; waiting until it is healthy",
-        "inputs_digest": state.inputs.digest,
-        "synced_at": datetime.now(UTC),
+        "synced_at": now,
     }
 
 
-def _half_way(wanted: Wanted, error: TowlineError) -> dict[str, object]:
-    return {"phase": Phase.FAILED, "message": f"{short(wanted.revision)} failed half-way: {error}"}
+def _left_behind(quarantined: Quarantine | None, revision: str, now: datetime) -> Quarantine | None:
+    """The quarantine once its objects are gone; none for a revision that an operator wants all the same."""
+    if quarantined is None or quarantined.revision == revision:
+        return None
+    return quarantined.model_copy(update={"reverted_at": quarantined.reverted_at or now})
+
+
+def _with_rollback(
+    history: Sequence[HistoryEntry], revision: str, restored: Restored, stages: Stages
+) -> tuple[HistoryEntry, ...]:
+    """The history in which the attempt that failed says what its rollback took, and what it could not bring back."""
+    seconds = round(sum(stages.seconds.values()), 4)
+    more = (*restored.written.counts.notes, *restored.not_reverted)
+
+    def told(entry: HistoryEntry) -> HistoryEntry:
+        stages = {**entry.stages, "rollback": seconds}
+        return entry.model_copy(update={"stages": stages, "notes": (*entry.notes, *more)})
+
+    at = next((index for index, entry in enumerate(history) if entry.revision == revision), None)
+    return tuple(told(entry) if index == at else entry for index, entry in enumerate(history))
+
+
+def superseded(history: Sequence[HistoryEntry]) -> tuple[HistoryEntry, ...]:
+    """The history before a new attempt: one that nobody knows yet to be healthy ended without that."""
+    return tuple(
+        one.model_copy(update={"result": Result.SUPERSEDED}) if one.result is Result.SYNCED else one
+        for one in history
+    )
+
+
+def _stable_since(before: ReleaseStatus, stored: StoredRevision) -> datetime | None:
+    """A revision that is applied once more, with the same objects, is as stable as it was."""
+    known = before.stored_of(stored.revision)
+    return known.stable_at if known is not None and known.sha256 == stored.sha256 else None
 
 
 def refused(tools: Tools, state: State, wanted: Wanted, error: TowlineError, stages: Stages) -> Outcome:
@@ -107,24 +171,30 @@ def refused(tools: Tools, state: State, wanted: Wanted, error: TowlineError, sta
     """
     text = f"{short(wanted.revision)} was refused, nothing was written: {error.explained()}"
     release = state.records.read(state.name, state.environment.namespace)
-    if release is not None:
-        entry = entry_of(state, wanted, Result.REFUSED, Counts(), stages, cause=str(error))
-        before = release.status
-        status = before.model_copy(
-            update={
-                **_identity(state, wanted),
-                "phase": Phase.FAILED,
-                "message": text,
-                "history": (entry, *before.history),
-            }
-        )
-        try:
-            release = state.records.write_status(release, status)
-        except Conflict:
-            text = f"{text} (and another attempt took the release over)"
-        else:
-            announce(state.records, release)
-    show(tools, state.name, wanted, release, error="" if release else text)
+    if release is None:
+        show_missing(tools, state.name, wanted, error=text)
+        return Outcome(result=Result.REFUSED, text=text)
+    entry = entry_of(wanted, Result.REFUSED, Counts(), stages).model_copy(
+        update={"author": state.commit.author, "subject": state.commit.subject, "cause": error.explained()}
+    )
+    before = release.status
+    is_under_way = before.phase in UNDER_WAY
+    status = before.model_copy(
+        update={
+            "environment": state.environment.name,
+            "repository": state.repository.name,
+            "phase": before.phase if is_under_way else Phase.FAILED,
+            "message": f"{text}; {before.message}" if is_under_way else text,
+            "history": (entry, *before.history),
+        }
+    )
+    try:
+        release = state.records.write_status(release, status)
+    except Conflict:
+        text = f"{text} (and another attempt took the release over)"
+    else:
+        announce(state.records, release, reason="Refused")
+    show_release(tools, state, release)
     return Outcome(result=Result.REFUSED, text=text, release=release)
 
 
@@ -136,19 +206,15 @@ def kept_revisions(before: ReleaseStatus, newest: StoredRevision, *, keep: int) 
     return tuple([newest, *stable, *recent][:keep])
 
 
-def entry_of(
-    state: State, wanted: Wanted, result: Result, counts: Counts, stages: Stages, *, cause: str
-) -> HistoryEntry:
-    """The attempt as the history keeps it."""
+def entry_of(wanted: Wanted, result: Result, counts: Counts, stages: Stages) -> HistoryEntry:
+    """The attempt as the history keeps it, but for what only the commit knows."""
     return HistoryEntry(
         revision=wanted.revision,
         ref=wanted.ref,
-        author=state.commit.author,
-        subject=state.commit.subject,
         trigger=wanted.trigger,
         triggered_by=wanted.operator or wanted.delivery,
         result=result,
-        cause=cause,
+        received_at=datetime.fromtimestamp(wanted.received_at, UTC),
         started_at=datetime.fromtimestamp(stages.started_at, UTC),
         stages=stages.rounded(),
         created=counts.created,
@@ -157,14 +223,6 @@ def entry_of(
         pruned=counts.pruned,
         notes=counts.notes,
     )
-
-
-def _identity(state: State, wanted: Wanted) -> dict[str, object]:
-    return {
-        "environment": state.environment.name,
-        "repository": state.repository.name,
-        "ref": wanted.ref,
-    }
 
 
 def _summary(counts: Counts) -> str:

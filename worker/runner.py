@@ -39,6 +39,7 @@ from towline.worker.beat import every
 from towline.worker.conclude import conclude
 from towline.worker.push import push
 from towline.worker.refs import refs
+from towline.worker.steer import steer
 from towline.worker.sync import give_up, sync
 from towline.worker.tools import Tools
 
@@ -60,6 +61,7 @@ TABLE: dict[JobName, Callable[[Tools, Any], str]] = {
     JobName.PUSH: push,
     JobName.SYNC: sync,
     JobName.CONCLUDE: conclude,
+    JobName.STEER: steer,
     JobName.REFS: refs,
 }
 

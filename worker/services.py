@@ -53,7 +53,8 @@ class Service:
     values: tuple[str, ...] = ()
     substitute: Mapping[str, str] = field(default_factory=dict)
     depends_on: tuple[str, ...] = ()
-    timeout_seconds: float | None = None
+    group: tuple[str, ...] = ()  # the services that are verified and rolled back together with it
+    entry: ServiceEntry | None = None  # None for one found by a pattern
     entry_digest: str = ""
     problem: TowlineError | None = None
 
@@ -113,7 +114,11 @@ def services_of(
             service = made.discovered(name, folders, free=lambda label: label not in services)
             services[service.name] = service
     _check_size(services, discover)
-    return {name: _with_known_dependencies(service, services) for name, service in services.items()}
+    services = {name: _with_known_dependencies(service, services) for name, service in services.items()}
+    grouped = _groups(team.groups if team else {})
+    return services | {
+        name: replace(services[name], group=group) for name, group in grouped.items() if name in services
+    }
 
 
 class _Maker:
@@ -133,7 +138,7 @@ class _Maker:
             values=tuple(self._filled(value) for value in entry.values),
             substitute=dict(entry.substitute),
             depends_on=tuple(entry.depends_on),
-            timeout_seconds=entry.timeout_seconds,
+            entry=entry,
             entry_digest=_digest(entry.model_dump(mode="json"), self._names),
         )
         return self._placed(service, said=entry.render is not None)
@@ -235,6 +240,15 @@ def _with_known_dependencies(service: Service, services: Mapping[str, Service]) 
         hint=f"correct `depends_on` in {TEAM_FILE}",
     )
     return _broken(service, error)
+
+
+def _groups(groups: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """Whom each service goes together with; groups that share a service are one."""
+    together: dict[str, set[str]] = {}
+    for members in groups.values():
+        merged = set(members).union(*(together.get(name, ()) for name in members))
+        together.update(dict.fromkeys(merged, merged))
+    return {name: tuple(sorted(merged)) for name, merged in together.items()}
 
 
 def _check_size(services: Mapping[str, Service], patterns: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
-"""What a sync finds before it decides anything: the release as recorded, the service as it is in the revision.
+"""What a job finds before it decides anything: the release as recorded and, for a sync, the service in the revision.
 
-In: a wish. Out: State, or the error that keeps the release as it is. One request to the cluster; the rest is local.
+In: a name or a wish. Out: a Standing, which needs no Git, or a State; or the error that keeps the release as it is. One
+request to the cluster; the rest is local.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from dataclasses import dataclass
 from towline.shared.config import Environment, Repository
 from towline.shared.errors import ConfigError
 from towline.shared.model import Phase, ReleaseName, Revision, Trigger, short
-from towline.shared.records import Records
-from towline.shared.release import AppliedObject, Release
+from towline.shared.records import Owner, Records
+from towline.shared.release import AppliedObject, Release, Verification
 from towline.shared.wanted import Wanted
 from towline.worker.inputs import Inputs
 from towline.worker.mirror import CommitInfo
@@ -21,14 +22,15 @@ from towline.worker.services import Service
 from towline.worker.target import Target, target_of
 from towline.worker.tools import Tools
 from towline.worker.tree import Tree
+from towline.worker.verification import verification_of
 
 FETCH_SECONDS = 60.0
 SETTLED = (Phase.VERIFYING, Phase.HEALTHY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class State:
-    """One release and the revision that is wanted for it; `service` is None when the revision does not have it."""
+class Standing:
+    """One release as it is recorded, and where it is written; `release` is None before its first install."""
 
     name: ReleaseName
     repository: Repository
@@ -36,10 +38,6 @@ class State:
     target: Target
     records: Records
     release: Release | None
-    tree: Tree
-    commit: CommitInfo
-    service: Service | None
-    inputs: Inputs | None
 
     @property
     def recorded(self) -> tuple[AppliedObject, ...]:
@@ -50,6 +48,11 @@ class State:
     def is_unfinished(self) -> bool:
         """Whether the last attempt was cut off, so that the record may lag behind the cluster."""
         return self.release is not None and self.release.is_unfinished
+
+    @property
+    def owner(self) -> Owner:
+        """Whose release it is."""
+        return Owner(name=self.name, namespace=self.environment.namespace, repository=self.repository.name)
 
     def reason_to_wait(self, wanted: Wanted) -> str:
         """The operator's word that keeps the release where it is, or ""."""
@@ -62,35 +65,71 @@ class State:
             return f"pinned to {short(self.release.pinned)}"
         return ""
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State(Standing):
+    """One release and the revision that is wanted for it; `service` is None when the revision does not have it."""
+
+    tree: Tree
+    commit: CommitInfo
+    service: Service | None
+    inputs: Inputs | None
+
+    @property
+    def verification(self) -> Verification:
+        """How the service is verified in this revision; of one that it does not have, as usual."""
+        return verification_of(self.service, self.environment) if self.service else Verification()
+
     def reason_to_stay(self, wanted: Wanted) -> str:
         """Why the release is at this revision already, or ""."""
-        if self.release is None:
+        if self.release is None or self.inputs is None or wanted.trigger is Trigger.OPERATOR:
             return ""
-        by_operator = wanted.trigger is Trigger.OPERATOR
         status = self.release.status
-        same = self.inputs is not None and status.inputs_digest == self.inputs.digest
-        if (
-            same
-            and not by_operator
-            and not wanted.full
-            and not self.is_unfinished
-            and status.phase in SETTLED
-        ):
-            return "its inputs are those of the last sync"
-        return ""
+        if wanted.full or self.is_unfinished or status.phase not in SETTLED:
+            return ""
+        return "its inputs are those of the last sync" if status.inputs_digest == self.inputs.digest else ""
+
+    def reason_against(self, wanted: Wanted) -> str:
+        """Why this revision is not applied although it is wanted: it failed before, and nobody said otherwise."""
+        quarantined = self.release.status.quarantined if self.release else None
+        if quarantined is None or self.inputs is None or wanted.trigger is Trigger.OPERATOR:
+            return ""
+        if quarantined.inputs_digest != self.inputs.digest:
+            return ""
+        return f"quarantined: {short(quarantined.revision)} failed ({quarantined.cause})"
 
     def must_record(self, wanted: Wanted, plan: Plan) -> bool:
         """Whether the record changes although no object does."""
         if self.release is None or self.is_unfinished or wanted.trigger is Trigger.OPERATOR:
             return True
+        status = self.release.status
         recorded = {one.key for one in self.recorded}
-        return self.release.status.phase not in SETTLED or recorded != {one.key for one in plan.leave}
+        return (
+            status.phase not in SETTLED
+            or status.verification != self.verification
+            or recorded != {one.key for one in plan.leave}
+        )
+
+
+def standing(tools: Tools, name: ReleaseName, *, repository: str, ref: str) -> Standing:
+    """Read the release; Git is not needed. Raises ConfigError, ClusterError, ClusterDown."""
+    its_repository = tools.config.repository(repository)
+    environment = environment_of(tools, its_repository, name, ref=ref)
+    records = tools.records(environment)
+    return Standing(
+        name=name,
+        repository=its_repository,
+        environment=environment,
+        target=target_of(tools.cluster(environment), environment, name.service),
+        records=records,
+        release=records.read(name, environment.namespace),
+    )
 
 
 def find(tools: Tools, name: ReleaseName, wanted: Wanted) -> State:
     """Read the release and the revision. Raises ConfigError, GitError, ClusterError, Unavailable."""
     repository = tools.config.repository(wanted.repository)
-    environment = environment_of(tools, repository, wanted)
+    environment = environment_of(tools, repository, name, ref=wanted.ref)
     records = tools.records(environment)
     mirror = tools.mirror(repository)
     revision = Revision(wanted.revision)
@@ -111,13 +150,12 @@ def find(tools: Tools, name: ReleaseName, wanted: Wanted) -> State:
     )
 
 
-def environment_of(tools: Tools, repository: Repository, wanted: Wanted) -> Environment:
-    """The environment of a wish as the configuration has it now."""
-    name = ReleaseName.parse(wanted.release).environment
-    for environment in tools.config.environments_for(repository, wanted.ref):
-        if environment.name == name:
+def environment_of(tools: Tools, repository: Repository, name: ReleaseName, *, ref: str) -> Environment:
+    """The environment of a release as the configuration has it now."""
+    for environment in tools.config.environments_for(repository, ref):
+        if environment.name == name.environment:
             return environment
     raise ConfigError(
-        f"{wanted.ref} of {repository.name} is not deployed to {name} any more",
+        f"{ref} of {repository.name} is not deployed to {name.environment} any more",
         hint="correct `branches` of the repository in towline.yaml",
     )

@@ -26,26 +26,38 @@ from towline.shared.errors import (
     RenderError,
     TowlineError,
 )
-from towline.shared.jobs import SyncArguments
+from towline.shared.jobs import QueueName, SyncArguments, conclude_call
 from towline.shared.model import ReleaseName
 from towline.shared.wanted import Lease, Wanted
 from towline.worker.apply import apply
 from towline.worker.beat import every
 from towline.worker.claim import Guard, claim, make_room
+from towline.worker.decision import is_to_be_brought_back
 from towline.worker.dry_run import dry_run
 from towline.worker.handover import handover
 from towline.worker.live import listing_of, prepare
-from towline.worker.outcome import Outcome, show_error, stayed, superseded, tell, unrecorded, waiting
+from towline.worker.outcome import (
+    Outcome,
+    quarantined,
+    show_error,
+    stayed,
+    superseded,
+    tell,
+    unrecorded,
+    waiting,
+)
 from towline.worker.plan import Intent, Plan, make_plan
 from towline.worker.policy import Placed, check
 from towline.worker.prune import prune
-from towline.worker.record import Written, record, refused
+from towline.worker.record import record, refused
 from towline.worker.remove import remove
 from towline.worker.render.render import render
+from towline.worker.rollback import go_back
 from towline.worker.services import Service
 from towline.worker.stages import Stages
 from towline.worker.state import State, find
 from towline.worker.tools import Tools
+from towline.worker.written import Written
 
 CONFLICTS = 2  # times to look again before it is an error
 RENEW_SECONDS = 4.0  # well below the lease's 12 s
@@ -62,35 +74,39 @@ def sync(tools: Tools, arguments: SyncArguments) -> str:
             return "another worker syncs this release; it looks again before it ends"
     tools.views.started(name)
     try:
-        with every(RENEW_SECONDS, partial(_renew, lease)):
-            return _until_done(tools, name, lease)
+        with every(RENEW_SECONDS, partial(renew, lease)):
+            text, outcome = _until_done(tools, name, lease)
     finally:
         with tools.broker.guard():
             lease.drop()
         tools.views.stopped(name)
+    if outcome is not None and outcome.release is not None and is_to_be_brought_back(outcome.release.status):
+        revision = outcome.release.status.revision
+        tools.queue.enqueue([conclude_call(str(name), revision=revision, queue=QueueName.URGENT)])
+    return text
 
 
-def _renew(lease: Lease) -> None:
+def renew(lease: Lease) -> None:
     try:
         lease.renew()
     except RedisError as error:
         log.warning("lease.not_renewed", error=type(error).__name__)
 
 
-def _until_done(tools: Tools, name: ReleaseName, lease: Lease) -> str:
-    text = "nothing was wanted any more"
+def _until_done(tools: Tools, name: ReleaseName, lease: Lease) -> tuple[str, Outcome | None]:
+    text, outcome = "nothing was wanted any more", None
     while True:
         with tools.broker.guard():
             wanted = tools.queue.wishes.get(str(name))
             sequence = wanted.sequence if wanted else tools.queue.wishes.newest_sequence(str(name))
         if wanted is not None:
-            text = _attempt(tools, name, wanted, lease)
+            text, outcome = _attempt(tools, name, wanted, lease)
         with tools.broker.guard():
             if lease.finish(sequence):
-                return text
+                return text, outcome
 
 
-def _attempt(tools: Tools, name: ReleaseName, wanted: Wanted, lease: Lease) -> str:
+def _attempt(tools: Tools, name: ReleaseName, wanted: Wanted, lease: Lease) -> tuple[str, Outcome]:
     """One attempt; an error that may pass is raised, unless something newer is wanted, which then has its turn."""
     with structlog.contextvars.bound_contextvars(release=str(name), revision=wanted.revision):
         attempt = Attempt(tools=tools, wanted=wanted, lease=lease, stages=Stages(tools.metrics))
@@ -101,7 +117,7 @@ def _attempt(tools: Tools, name: ReleaseName, wanted: Wanted, lease: Lease) -> s
                 show_error(tools, name, wanted, f"to be tried again: {error.message}")
                 raise
             outcome = unrecorded(tools, name, wanted, error)
-        return tell(tools, name, wanted, outcome, attempt.stages)
+        return tell(tools, name, wanted, outcome, attempt.stages), outcome
 
 
 def give_up(tools: Tools, arguments: SyncArguments, reason: str) -> None:
@@ -137,10 +153,16 @@ class Attempt:
 
     def run(self, name: ReleaseName) -> Outcome:
         """The story of a sync: find, render, plan, check; then claim, store, apply, prune, record."""
+        if self.wanted.rollback and (
+            outcome := go_back(self.tools, name, self.wanted, self.lease, self.stages)
+        ):
+            return outcome
         with self.stages("find"):
             state = find(self.tools, name, self.wanted)
         if reason := state.reason_to_wait(self.wanted):
             return waiting(reason, state.release)
+        if reason := state.reason_against(self.wanted):
+            return quarantined(reason, state.release)
         if reason := state.reason_to_stay(self.wanted):
             return stayed(reason, state.release)
         try:

@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 import yaml
 from parts.control_plane import ControlPlane
+from parts.eventually import eventually
 from parts.git import Content, Origin
 
 from towline.shared.config import ClusterConfig, Config, parse_config
 from towline.shared.jobs import ConcludeArguments, JobName, PushArguments, SyncArguments
-from towline.shared.model import ReleaseName
+from towline.shared.model import Phase, ReleaseName
 from towline.shared.queue import OUTBOX
 from towline.shared.release import Release
 from towline.shared.views import ReleaseView
@@ -117,11 +118,39 @@ class Engine:
             self.lines[arguments.release] = sync(self.tools, arguments)
         self.tools.broker.redis.delete(OUTBOX)
 
+    def run_pushes(self) -> None:
+        """Run every push job that waits, and the syncs that they make."""
+        parked = self.tools.queue.outbox().parked.values()
+        for arguments in [PushArguments(**one.arguments) for one in parked if one.job is JobName.PUSH]:
+            push(self.tools, arguments)
+        self.run_syncs()
+
     def conclude(self, service: str, *, environment: str = "staging") -> str:
         """Judge a release now."""
         name = f"{environment}/{service}"
         revision = self.tools.views.verifying().get(name, "")
         return conclude(self.tools, ConcludeArguments(release=name, revision=revision))
+
+    def eventually(self, service: str, phase: Phase, *, within: float = 10) -> Release:
+        """Judge a release until it comes to this phase."""
+
+        def is_there() -> Release:
+            self.conclude(service)
+            found = self.release(service)
+            assert found is not None and found.status.phase is phase, found
+            return found
+
+        return eventually(is_there, within=within)
+
+    def eventually_says(self, service: str, words: str, *, within: float = 10) -> str:
+        """Judge a release until the job says this."""
+
+        def says() -> str:
+            line = self.conclude(service)
+            assert words in line, line
+            return line
+
+        return eventually(says, within=within)
 
     def release(self, service: str, *, environment: str = "staging") -> Release | None:
         """The Release as it stands in the cluster."""

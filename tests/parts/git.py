@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import base64
 import re
+import shutil
 import socket
 import ssl
 import subprocess
@@ -111,6 +112,10 @@ class Origin:
     def force(self, revision: str, *, branch: str = "main") -> None:
         """Set the branch to a revision that exists, as a force push or a new branch does."""
         self.repository.references.create(f"refs/heads/{branch}", pygit2.Oid(hex=revision), force=True)
+
+    def delete(self) -> None:
+        """Have the whole repository gone from the server."""
+        shutil.rmtree(self.path)
 
     def delete_branch(self, branch: str) -> None:
         """Delete a branch; its commits stay until they are collected."""

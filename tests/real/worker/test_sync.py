@@ -105,6 +105,7 @@ def test_a_service_that_left_the_repository_goes_with_its_release(engine):
 
 def test_a_bad_commit_is_refused_with_everything_that_is_wrong_and_nothing_written(engine):
     good = engine.deploy({ORDERS: several(config_map("orders", a="1"), deployment("orders"))})
+    engine.eventually("orders", Phase.HEALTHY)
     live = engine.live("ConfigMap", "orders")
 
     bad = engine.deploy({ORDERS: several(config_map("orders", a="2"), deployment("orders", label="else"))})
@@ -275,7 +276,7 @@ def test_events_say_what_a_release_came_to(engine, control_plane):
     events = control_plane.kubectl("-n", engine.namespace, "events", "--for", "release/orders")
 
     assert ["Normal", "Healthy", "Release/orders"] in [line.split()[1:4] for line in events.splitlines()]
-    assert ["Warning", "Failed", "Release/orders"] in [line.split()[1:4] for line in events.splitlines()]
+    assert ["Warning", "Refused", "Release/orders"] in [line.split()[1:4] for line in events.splitlines()]
     assert "was refused, nothing was written" in events
 
 

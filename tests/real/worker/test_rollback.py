@@ -1,0 +1,279 @@
+"""A revision that fails is rolled back from the stored objects, on a real Redis and a real API server with controllers."""
+
+import pytest
+from parts.manifests import config_map, deployment, several
+
+from towline.shared.jobs import SteerArguments, Steering, SyncArguments
+from towline.shared.model import Health, Phase, Result, Trigger
+from towline.shared.wanted import Wanted
+from towline.worker.steer import steer
+from towline.worker.sync import sync
+
+ORDERS = "services/orders/app.yaml"
+CART = "services/cart/app.yaml"
+
+# No node of the control plane has this label, and the deadline is the shortest that Kubernetes takes.
+NOWHERE = """
+      nodeSelector: {example.com/nowhere: "yes"}
+  progressDeadlineSeconds: 1
+"""
+
+
+def good(version: int) -> str:
+    """A service that becomes healthy."""
+    return several(config_map("orders", version=str(version)), deployment("orders", replicas=1))
+
+
+def bad(version: int) -> str:
+    """The same with pods that never start, one object more and one less."""
+    broken = deployment("orders", image=f"example.com/app:{version}", replicas=1).rstrip() + NOWHERE
+    return several(broken, config_map("added"))
+
+
+@pytest.fixture
+def stable(engine):
+    """The revision of a service that was found healthy."""
+    revision = engine.deploy({ORDERS: good(1)})
+    engine.eventually("orders", Phase.HEALTHY)
+    return revision
+
+
+def rolled_back(engine):
+    """Wait until it is back and verified."""
+    return engine.eventually("orders", Phase.ROLLED_BACK)
+
+
+def test_a_healthy_revision_is_the_stable_one(engine):
+    revision = engine.deploy({ORDERS: good(1)})
+
+    status = engine.eventually("orders", Phase.HEALTHY).status
+
+    assert status.stable_revision == revision
+    assert status.stored_of(revision).stable_at is not None
+    assert status.history[0].result is Result.HEALTHY
+    assert status.history[0].stages["verify"] >= 0
+
+
+def test_a_revision_that_fails_is_replaced_whole_by_the_stable_one(engine, stable):
+    revision = engine.deploy({ORDERS: bad(2)})
+
+    status = rolled_back(engine).status
+
+    assert (status.revision, status.stable_revision) == (stable, stable)
+    assert status.quarantined.revision == revision
+    assert "ProgressDeadlineExceeded" in status.quarantined.cause
+    assert engine.live("ConfigMap", "added") is None
+    assert engine.live("ConfigMap", "orders")["data"] == {"version": "1"}
+    image = engine.live("Deployment", "orders", api_version="apps/v1")["spec"]["template"]["spec"]["containers"]
+    assert image[0]["image"] == "example.com/app:1"
+    assert (status.history[0].revision, status.history[0].result) == (revision, Result.ROLLED_BACK)
+    assert status.history[0].stages["rollback"] > 0
+
+
+def test_a_rollback_needs_neither_git_nor_the_forge(engine, stable):
+    engine.deploy({ORDERS: bad(2)})
+    engine.origin.delete()
+
+    assert rolled_back(engine).status.revision == stable
+
+
+def test_a_quarantined_revision_is_not_applied_again_after_redis_was_wiped(engine, stable):
+    revision = engine.deploy({ORDERS: bad(2)})
+    before = rolled_back(engine)
+    engine.tools.broker.redis.flushdb()
+
+    engine.push()
+
+    assert engine.lines["staging/orders"].startswith(f"{revision[:10]}: quarantined")
+    assert engine.release("orders") == before
+
+
+def test_a_commit_that_leaves_the_service_alone_does_not_end_its_quarantine(engine, stable):
+    engine.deploy({ORDERS: bad(2)})
+    before = rolled_back(engine)
+
+    engine.deploy({CART: config_map("cart")})
+
+    assert engine.release("orders") == before
+
+
+def test_a_fix_goes_through_and_ends_the_quarantine(engine, stable):
+    engine.deploy({ORDERS: bad(2)})
+    rolled_back(engine)
+
+    fixed = engine.deploy({ORDERS: good(3)})
+
+    status = engine.eventually("orders", Phase.HEALTHY).status
+    assert (status.revision, status.stable_revision, status.quarantined) == (fixed, fixed, None)
+
+
+def test_going_back_in_git_ends_the_quarantine_without_writing_an_object(engine, stable):
+    engine.deploy({ORDERS: bad(2)})
+    rolled_back(engine)
+    live = engine.live("ConfigMap", "orders")
+
+    revision = engine.deploy({ORDERS: good(1)})
+
+    status = engine.eventually("orders", Phase.HEALTHY).status
+    assert (status.revision, status.quarantined) == (revision, None)
+    assert engine.live("ConfigMap", "orders") == live
+
+
+def test_two_bad_commits_in_a_row_lead_back_to_the_same_stable_revision(engine, stable):
+    engine.deploy({ORDERS: bad(2)})
+    second = engine.deploy({ORDERS: bad(3)})
+
+    status = rolled_back(engine).status
+
+    assert (status.revision, status.quarantined.revision) == (stable, second)
+    assert status.history[1].result is Result.SUPERSEDED
+
+
+def test_a_first_install_that_fails_stays_and_says_so(engine):
+    revision = engine.deploy({ORDERS: bad(1)})
+
+    status = engine.eventually("orders", Phase.FAILED).status
+
+    assert (status.revision, status.stable_revision) == (revision, "")
+    assert "no stable revision" in status.message
+    assert engine.live("ConfigMap", "added") is not None
+
+
+def test_a_service_that_says_so_is_not_rolled_back(engine, stable):
+    team = "services: {orders: {path: services/orders, rollback: false}}"
+    revision = engine.deploy({ORDERS: bad(2), ".towline.yaml": team})
+
+    status = engine.eventually("orders", Phase.FAILED).status
+
+    assert (status.revision, status.health) == (revision, Health.FAILED)
+    assert "rollback: false" in status.message
+
+
+def test_what_cannot_go_back_is_named_and_the_rest_goes_back(engine, stable):
+    engine.deploy({ORDERS: several(bad(2), config_map("orders", version="1") + "immutable: true\n")})
+
+    status = rolled_back(engine).status
+
+    assert status.revision == stable
+    assert len(status.quarantined.not_reverted) == 1
+    assert "ConfigMap" in status.quarantined.not_reverted[0]
+    assert "partly" in status.message
+    assert engine.live("ConfigMap", "added") is None
+
+
+def test_stored_objects_that_somebody_changed_are_not_applied(engine, stable, control_plane):
+    name = engine.release("orders").status.stable.name
+    control_plane.kubectl("-n", engine.namespace, "delete", "secret", name)
+    engine.deploy({ORDERS: bad(2)})
+
+    status = engine.eventually("orders", Phase.FAILED).status
+
+    assert "is gone" in status.message
+    assert "had failed" in status.message
+
+
+def test_a_newer_revision_goes_before_a_rollback(engine, stable):
+    engine.deploy({ORDERS: bad(2)})
+    engine.commit({ORDERS: good(3)})
+    engine.push(run=False)
+
+    line = engine.eventually_says("orders", "goes before the rollback")
+    engine.run_syncs()
+
+    assert line
+    status = engine.eventually("orders", Phase.HEALTHY).status
+    assert status.history[1].result is Result.ROLLED_BACK or status.history[1].result is Result.SUPERSEDED
+
+
+def test_an_operator_goes_back_to_a_stored_revision_without_git_and_stays_there(engine, stable):
+    engine.deploy({ORDERS: good(2)})
+    engine.eventually("orders", Phase.HEALTHY)
+    engine.origin.delete()
+
+    go_back(engine, stable)
+
+    status = engine.eventually("orders", Phase.HEALTHY).status
+    assert (status.revision, status.stable_revision) == (stable, stable)
+    assert engine.release("orders").pinned == stable
+    assert status.history[0].triggered_by == "ada"
+    assert engine.live("ConfigMap", "orders")["data"] == {"version": "1"}
+
+
+def go_back(engine, revision: str) -> None:
+    """What `towline rollback` asks for."""
+    wanted = Wanted(
+        release="staging/orders",
+        repository="shop",
+        ref="refs/heads/main",
+        revision=revision,
+        sequence=engine.tools.queue.wishes.next_sequence(),
+        trigger=Trigger.OPERATOR,
+        operator="ada",
+        received_at=0.0,
+        rollback=True,
+        pin=True,
+    )
+    engine.tools.queue.enqueue([], [wanted])
+    sync(engine.tools, SyncArguments(release="staging/orders"))
+
+
+def test_a_pinned_release_stays_until_it_is_unpinned(engine, stable):
+    engine.deploy({ORDERS: good(2)})
+    engine.eventually("orders", Phase.HEALTHY)
+    go_back(engine, stable)
+    engine.eventually("orders", Phase.HEALTHY)
+
+    third = engine.deploy({ORDERS: good(3)})
+    pinned = engine.release("orders").status.revision
+    say(engine, Steering.UNPIN)
+    engine.run_pushes()
+
+    assert pinned == stable
+    assert engine.release("orders").status.revision == third
+
+
+def say(engine, action: Steering, **given: str) -> str:
+    """An operator's word."""
+    return steer(
+        engine.tools, SteerArguments(release="staging/orders", action=action, operator="ada", **given)
+    )
+
+
+def test_a_suspended_release_is_neither_synced_nor_rolled_back_until_it_is_resumed(engine, stable):
+    say(engine, Steering.SUSPEND)
+    second = engine.deploy({ORDERS: good(2)})
+    suspended = engine.release("orders").status
+
+    say(engine, Steering.RESUME)
+    engine.run_pushes()
+
+    assert (suspended.phase, suspended.revision) == (Phase.SUSPENDED, stable)
+    assert "ada" in suspended.message
+    assert engine.eventually("orders", Phase.HEALTHY).status.revision == second
+
+
+@pytest.mark.parametrize("is_suspended", [True, False])
+def test_what_kubectl_says_in_the_spec_counts_too(engine, stable, control_plane, is_suspended):
+    patch = '{"spec": {"suspended": true}}' if is_suspended else '{"spec": {"pinned": "%s"}}' % stable
+    control_plane.kubectl(
+        "-n", engine.namespace, "patch", "release", "orders", "--type=merge", "--patch", patch
+    )
+    engine.conclude("orders")
+
+    engine.deploy({ORDERS: good(2)})
+
+    status = engine.release("orders").status
+    assert status.revision == stable
+    assert status.observed_generation == engine.release("orders").generation
+    assert (status.phase is Phase.SUSPENDED) == is_suspended
+
+
+def test_a_refused_commit_does_not_end_the_verification_of_the_one_before(engine):
+    engine.deploy({ORDERS: good(1)})
+
+    engine.deploy({ORDERS: deployment("orders", label="else")})
+
+    status = engine.eventually("orders", Phase.FAILED).status
+    assert status.stable_revision == status.revision
+    assert "was refused" in status.message
+    assert [one.result for one in status.history] == [Result.REFUSED, Result.HEALTHY]

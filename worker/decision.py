@@ -1,0 +1,254 @@
+"""What a verdict means to a release: pure, from the recorded status and its health now to the status that follows.
+
+    Verifying    healthy -> Healthy (this is the stable revision) · failed or late -> RollingBack, or Failed
+    RollingBack  healthy -> RolledBack · failed or late -> Failed; until the objects are brought back nothing is judged
+    Healthy      failed -> Failed (reported), or RollingBack within the time that `rollback: {watch}` names
+    Failed       healthy -> Healthy; only what failed by its health, never what was refused
+    RolledBack   follows in its health, nothing else
+    Suspended    nothing
+
+In: a Release, its health and reason, the time. Out: the new status, or None where nothing is to be said. No state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from towline.shared.model import Health, Phase, Result, short
+from towline.shared.release import (
+    HistoryEntry,
+    Quarantine,
+    Release,
+    ReleaseStatus,
+    StoredRevision,
+)
+
+WELL = (Health.HEALTHY, Health.SUSPENDED)  # a declared pause or suspension is what was asked for
+
+
+def concluded(release: Release, health: Health, reason: str, *, now: datetime) -> ReleaseStatus | None:
+    """The status when this verdict is final or changes what is known, None otherwise."""
+    match release.status.phase:
+        case Phase.VERIFYING:
+            return _verified(release, health, reason, now)
+        case Phase.ROLLING_BACK if is_brought_back(release.status):
+            return _brought_back(release.status, health, reason, now)
+        case Phase.HEALTHY:
+            return _turned_bad(release, reason, now) if health is Health.FAILED else None
+        case Phase.FAILED:
+            return _recovered(release.status, health, reason, now)
+        case Phase.ROLLED_BACK:
+            return _followed(release.status, health, reason)
+        case _:
+            return None
+
+
+def is_brought_back(status: ReleaseStatus) -> bool:
+    """Whether the stable objects were applied again, so that now they are what is judged."""
+    return status.quarantined is None or status.quarantined.reverted_at is not None
+
+
+def is_to_be_brought_back(status: ReleaseStatus) -> bool:
+    """Whether a failed revision is to be replaced by the stable one, and is not yet."""
+    return status.phase is Phase.ROLLING_BACK and not is_brought_back(status)
+
+
+def deadline_of(status: ReleaseStatus) -> datetime | None:
+    """When a release that waits to become healthy counts as failed; None where none was applied."""
+    if status.synced_at is None:
+        return None
+    return status.synced_at + timedelta(seconds=status.verification.timeout_seconds)
+
+
+def rollback_target(release: Release) -> StoredRevision | None:
+    """To what a release whose revision fails goes back by itself, or None: the reason is `why_no_rollback`."""
+    if why_no_rollback(release):
+        return None
+    return _target(release.status)
+
+
+def why_no_rollback(release: Release) -> str:
+    """Why a failed revision stays where it is, for people; "" when it is rolled back."""
+    status = release.status
+    if not status.verification.rollback:
+        return "it is not rolled back: `rollback: false`"
+    if release.suspended:
+        return "it is not rolled back: the release is suspended"
+    if release.pinned and release.pinned == status.revision:
+        return "it is not rolled back: an operator pinned this revision"
+    if _target(status) is None:
+        return "there is no stable revision to go back to"
+    return ""
+
+
+def _target(status: ReleaseStatus) -> StoredRevision | None:
+    stable = status.stable
+    if stable is not None and stable.revision != status.revision:
+        return stable
+    return previous_stable(status.stored, than=status.revision)
+
+
+def previous_stable(stored: Sequence[StoredRevision], *, than: str) -> StoredRevision | None:
+    """The stored revision that was stable last before this one."""
+    others = [one for one in stored if one.stable_at is not None and one.revision != than]
+    return max(others, key=_stable_at, default=None)
+
+
+def _stable_at(stored: StoredRevision) -> datetime:
+    assert stored.stable_at is not None
+    return stored.stable_at
+
+
+def _verified(release: Release, health: Health, reason: str, now: datetime) -> ReleaseStatus | None:
+    status = release.status
+    if health in WELL:
+        return stable(status, health, reason, now=now)
+    late = _lateness(status, now)
+    if health is Health.FAILED or late:
+        return failed(release, late + reason, now=now)
+    return None
+
+
+def _lateness(status: ReleaseStatus, now: datetime) -> str:
+    deadline = deadline_of(status)
+    if deadline is None or now <= deadline:
+        return ""
+    return f"not healthy after {status.verification.timeout_seconds:g} s: "
+
+
+def stable(status: ReleaseStatus, health: Health, reason: str, *, now: datetime) -> ReleaseStatus:
+    """This revision is healthy: the one to go back to from now on. A newer one that was refused meanwhile stays said."""
+    stored = [
+        one.model_copy(update={"stable_at": now}) if one.revision == status.revision else one
+        for one in status.stored
+    ]
+    newest = status.history[0] if status.history else None
+    is_behind = newest is not None and newest.result is Result.REFUSED
+    message = reason
+    if newest is not None and is_behind:
+        message = f"{short(newest.revision)} was refused, nothing was written: {newest.cause}"
+    return status.model_copy(
+        update={
+            "phase": Phase.FAILED if is_behind else Phase.HEALTHY,
+            "health": health,
+            "stable_revision": status.revision,
+            "stored": tuple(stored),
+            "message": message,
+            "history": ended(status, status.revision, Result.HEALTHY, now=now),
+        }
+    )
+
+
+def failed(
+    release: Release,
+    cause: str,
+    *,
+    now: datetime,
+    logs: Sequence[str] = (),
+    health: Health = Health.FAILED,
+) -> ReleaseStatus:
+    """This revision failed: it is to be rolled back, and quarantined until something of the service changes.
+
+    `cause`: why, in words for people. Where it cannot or may not be rolled back it stays as it is, and says why.
+    `health`: unknown for one that was applied half-way, so that it never counts as recovered.
+    """
+    status = release.status
+    target = rollback_target(release)
+    update: dict[str, object] = {"health": health}
+    if target is None:
+        result = Result.FAILED
+        update |= {"phase": Phase.FAILED, "message": f"{cause}; {why_no_rollback(release)}"}
+    else:
+        result = Result.ROLLED_BACK
+        update |= {
+            "phase": Phase.ROLLING_BACK,
+            "stable_revision": target.revision,
+            "message": f"{short(status.revision)} failed: {cause}; going back to {short(target.revision)}",
+            "quarantined": Quarantine(
+                revision=status.revision, inputs_digest=status.inputs_digest, cause=cause, since=now
+            ),
+        }
+    update["history"] = ended(status, status.revision, result, cause=cause, logs=logs, now=now)
+    return status.model_copy(update=update)
+
+
+def _brought_back(status: ReleaseStatus, health: Health, reason: str, now: datetime) -> ReleaseStatus | None:
+    if health in WELL:
+        return status.model_copy(
+            update={"phase": Phase.ROLLED_BACK, "health": health, "message": rolled_back_text(status)}
+        )
+    late = _lateness(status, now)
+    if health is Health.FAILED or late:
+        return rollback_failed(status, late + reason)
+    return None
+
+
+def rolled_back_text(status: ReleaseStatus) -> str:
+    """What an operator should know of a release that was rolled back: from what, why, and whether whole."""
+    bad = status.quarantined
+    if bad is None:
+        return f"rolled back to {short(status.revision)}"
+    partly = f"; partly: {'; '.join(bad.not_reverted)}" if bad.not_reverted else ""
+    return f"{short(bad.revision)} failed: {bad.cause}; rolled back to {short(status.revision)}{partly}"
+
+
+def rollback_failed(status: ReleaseStatus, reason: str) -> ReleaseStatus:
+    """The rollback failed too: both causes are said, and nothing more is tried by itself."""
+    bad = status.quarantined
+    because = f" ({short(bad.revision)} had failed: {bad.cause})" if bad else ""
+    text = f"going back to {short(status.stable_revision)} failed as well: {reason}{because}"
+    return status.model_copy(update={"phase": Phase.FAILED, "health": Health.FAILED, "message": text})
+
+
+def _turned_bad(release: Release, reason: str, now: datetime) -> ReleaseStatus:
+    """A stable revision fails: reported, and rolled back only within the time that its team asked for."""
+    status = release.status
+    watch = status.verification.watch_seconds
+    stored = status.stored_of(status.revision)
+    since = stored.stable_at if stored else None
+    if watch is not None and since is not None and now <= since + timedelta(seconds=watch):
+        return failed(release, reason, now=now)
+    message = f"was healthy and is not any more: {reason}"
+    return status.model_copy(update={"phase": Phase.FAILED, "health": Health.FAILED, "message": message})
+
+
+def _recovered(status: ReleaseStatus, health: Health, reason: str, now: datetime) -> ReleaseStatus | None:
+    """What failed by its health alone may become healthy by itself; what was refused needs a commit."""
+    if status.health is not Health.FAILED or health not in WELL:
+        return None
+    if status.quarantined is not None and is_brought_back(status):
+        return _brought_back(status, health, reason, now)
+    if status.quarantined is not None:
+        return None
+    return stable(status, health, reason, now=now)
+
+
+def _followed(status: ReleaseStatus, health: Health, reason: str) -> ReleaseStatus | None:
+    if health is Health.FAILED and status.health is not Health.FAILED:
+        text = f"{rolled_back_text(status)}; not healthy any more: {reason}"
+        return status.model_copy(update={"health": Health.FAILED, "message": text})
+    if health in WELL and status.health is Health.FAILED:
+        return status.model_copy(update={"health": health, "message": rolled_back_text(status)})
+    return None
+
+
+def ended(
+    status: ReleaseStatus,
+    revision: str,
+    result: Result,
+    *,
+    now: datetime,
+    cause: str = "",
+    logs: Sequence[str] = (),
+) -> tuple[HistoryEntry, ...]:
+    """The history with the outcome of the newest attempt at a revision that is not known to be anything else."""
+    at = next((n for n, one in enumerate(status.history) if one.revision == revision), None)
+    if at is None or status.history[at].result not in (Result.SYNCED, Result.HEALTHY):
+        return status.history
+    entry = status.history[at]
+    stages = dict(entry.stages)
+    if status.synced_at is not None:
+        stages.setdefault("verify", round(max(0.0, (now - status.synced_at).total_seconds()), 3))
+    told = {"result": result, "cause": cause or entry.cause, "logs": tuple(logs), "stages": stages}
+    return (*status.history[:at], entry.model_copy(update=told), *status.history[at + 1 :])

@@ -1,0 +1,160 @@
+"""Job: write an operator's word into the spec of a Release; and what an edited spec means to it.
+
+In: a release and what the operator said. Out: `spec.suspended` or `spec.pinned`, as if it had been set by kubectl, and the
+status that follows from it. What is set by kubectl is seen by the watcher, which asks for a `conclude` job; that calls `heed`
+as well. Killed at any line, the spec says what is wanted and `observedGeneration` that it was not carried out yet.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from datetime import UTC, datetime
+
+import structlog
+
+from towline.shared.errors import NotFound, Unavailable
+from towline.shared.jobs import (
+    PushArguments,
+    QueueName,
+    SteerArguments,
+    Steering,
+    push_call,
+    sync_call,
+)
+from towline.shared.model import Health, Phase, ReleaseName, Trigger, short
+from towline.shared.release import Release, ReleaseStatus
+from towline.shared.wanted import Lease, Wanted
+from towline.worker.outcome import announce, show_release
+from towline.worker.state import Standing, standing
+from towline.worker.tools import Tools
+
+KUBECTL = "an edit of the Release"
+BUSY_SECONDS = 0.5  # until an operator's word is tried again while a sync runs
+
+log = structlog.get_logger(__name__)
+
+
+def steer(tools: Tools, arguments: SteerArguments) -> str:
+    """Carry out an operator's word. Raises NotFound, and Unavailable while a sync of the release runs."""
+    name = ReleaseName.parse(arguments.release)
+    view = tools.views.get(name)
+    lease = Lease(tools.broker, arguments.release)
+    with tools.broker.guard():
+        if not lease.acquire():
+            raise Unavailable(
+                f"a sync of {name} runs", hint="it is tried again at once", retry_after=BUSY_SECONDS
+            )
+    try:
+        status = view.status if view else {}
+        place = standing(
+            tools, name, repository=str(status.get("repository", "")), ref=str(status.get("ref", ""))
+        )
+        if place.release is None:
+            raise NotFound(f"there is no release {name}", hint="see `towline status` for those there are")
+        release = place.records.set_spec(place.release, **_spec(arguments, place.release))
+        log.info("release.steered", release=str(name), action=arguments.action, operator=arguments.operator)
+        text = heed(tools, place, release, operator=arguments.operator)
+        return text or f"{arguments.action}: it was so already"
+    finally:
+        with tools.broker.guard():
+            lease.drop()
+
+
+def _spec(arguments: SteerArguments, release: Release) -> dict[str, bool | str]:
+    specs: dict[Steering, dict[str, bool | str]] = {
+        Steering.SUSPEND: {"suspended": True},
+        Steering.RESUME: {"suspended": False},
+        Steering.PIN: {"pinned": arguments.revision or release.status.revision},
+        Steering.UNPIN: {"pinned": ""},
+    }
+    return specs[arguments.action]
+
+
+def heed(tools: Tools, place: Standing, release: Release, *, operator: str = KUBECTL) -> str:
+    """Carry out what the spec says and the status does not know yet; one line, or "" where there is nothing."""
+    status = release.status
+    is_suspended = status.phase is Phase.SUSPENDED
+    if release.suspended:
+        return "" if is_suspended else _suspend(tools, place, release, operator)
+    if is_suspended:
+        return _resume(tools, place, release, operator)
+    if release.generation == status.observed_generation:
+        return ""
+    if release.pinned and release.pinned != status.revision:
+        _want(tools, place, release, operator)
+        return _note(tools, place, release, f"pinned to {short(release.pinned)} by {operator}")
+    if not release.pinned:
+        _follow(tools, place, release)
+    return _note(tools, place, release, status.message)
+
+
+def _suspend(tools: Tools, place: Standing, release: Release, operator: str) -> str:
+    text = f"suspended by {operator}: nothing is synced or rolled back until it is resumed"
+    status = release.status.model_copy(update={"phase": Phase.SUSPENDED, "message": text})
+    return _write(tools, place, release, status, event="Suspended")
+
+
+def _resume(tools: Tools, place: Standing, release: Release, operator: str) -> str:
+    """Judge it anew, and look whether something was pushed meanwhile."""
+    _follow(tools, place, release)
+    text = f"resumed by {operator}; waiting until it is healthy"
+    told = {
+        "phase": Phase.VERIFYING,
+        "health": Health.PROGRESSING,
+        "message": text,
+        "synced_at": datetime.now(UTC),
+    }
+    return _write(tools, place, release, release.status.model_copy(update=told), event="Resumed")
+
+
+def _note(tools: Tools, place: Standing, release: Release, text: str) -> str:
+    """Say that this spec was seen."""
+    _write(tools, place, release, release.status.model_copy(update={"message": text}))
+    return text or "its spec was seen"
+
+
+def _write(tools: Tools, place: Standing, release: Release, status: ReleaseStatus, *, event: str = "") -> str:
+    written = place.records.write_status(release, status)
+    show_release(tools, place, written)
+    if event:
+        announce(place.records, written, reason=event)
+    return status.message
+
+
+def _follow(tools: Tools, place: Standing, release: Release) -> None:
+    """Have the tip of its branch looked at; a quarantined revision stays where it is."""
+    arguments = PushArguments(
+        repository=place.repository.name,
+        ref=release.status.ref,
+        sequence=_sequence(tools),
+        trigger=Trigger.CLOCK.value,
+        delivery=f"follow-{secrets.token_hex(6)}",
+        release=str(place.name),
+        received_at=time.time(),
+    )
+    tools.queue.enqueue([push_call(arguments, queue=QueueName.URGENT)])
+
+
+def _want(tools: Tools, place: Standing, release: Release, operator: str) -> None:
+    """Have the pinned revision brought back, from the stored objects where they are."""
+    name = str(place.name)
+    wanted = Wanted(
+        release=name,
+        repository=place.repository.name,
+        ref=release.status.ref,
+        revision=release.pinned,
+        sequence=_sequence(tools),
+        trigger=Trigger.OPERATOR,
+        operator=operator,
+        received_at=time.time(),
+        full=True,
+        rollback=True,
+    )
+    call = sync_call(name, revision=wanted.revision, trigger=wanted.trigger, queue=QueueName.URGENT)
+    tools.queue.enqueue([call], [wanted])
+
+
+def _sequence(tools: Tools) -> int:
+    with tools.broker.guard():
+        return tools.queue.wishes.next_sequence()
