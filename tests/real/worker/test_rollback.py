@@ -1,5 +1,7 @@
 """A revision that fails is rolled back from the stored objects, on a real Redis and a real API server with controllers."""
 
+import json
+
 import pytest
 from parts.manifests import config_map, deployment, several
 
@@ -64,7 +66,9 @@ def test_a_revision_that_fails_is_replaced_whole_by_the_stable_one(engine, stabl
     assert "ProgressDeadlineExceeded" in status.quarantined.cause
     assert engine.live("ConfigMap", "added") is None
     assert engine.live("ConfigMap", "orders")["data"] == {"version": "1"}
-    image = engine.live("Deployment", "orders", api_version="apps/v1")["spec"]["template"]["spec"]["containers"]
+    image = engine.live("Deployment", "orders", api_version="apps/v1")["spec"]["template"]["spec"][
+        "containers"
+    ]
     assert image[0]["image"] == "example.com/app:1"
     assert (status.history[0].revision, status.history[0].result) == (revision, Result.ROLLED_BACK)
     assert status.history[0].stages["rollback"] > 0
@@ -254,7 +258,8 @@ def test_a_suspended_release_is_neither_synced_nor_rolled_back_until_it_is_resum
 
 @pytest.mark.parametrize("is_suspended", [True, False])
 def test_what_kubectl_says_in_the_spec_counts_too(engine, stable, control_plane, is_suspended):
-    patch = '{"spec": {"suspended": true}}' if is_suspended else '{"spec": {"pinned": "%s"}}' % stable
+    spec = {"suspended": True} if is_suspended else {"pinned": stable}
+    patch = json.dumps({"spec": spec})
     control_plane.kubectl(
         "-n", engine.namespace, "patch", "release", "orders", "--type=merge", "--patch", patch
     )
