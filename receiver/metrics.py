@@ -1,7 +1,8 @@
 """`/metrics`: what all processes have counted, and what is true at this moment, as Prometheus' text.
 
-Open to whoever reaches the receiver, as scrapers expect; it names environments, services and revisions and nothing
-else. Costs two reads of Redis for the queues, one for the releases and one for each counted metric, in one pipeline.
+Open to whoever reaches the receiver, as scrapers expect; it names environments, services, revisions and clusters and
+nothing else. Costs two reads of Redis for the queues, one for the releases, one for the watchers and one for each counted
+metric, in one pipeline.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from towline.receiver.context import Context
-from towline.shared.metrics import QUEUE_DEPTH, QUEUE_OLDEST, RELEASE_INFO, Gauge
+from towline.shared.metrics import QUEUE_DEPTH, QUEUE_OLDEST, RELEASE_INFO, WATCHER_ACTIVE, Gauge
 from towline.shared.model import short
+from towline.shared.watchers import Watchers
 
 
 class Exposition(Collector):
@@ -33,6 +35,15 @@ class Exposition(Collector):
         yield _queues(QUEUE_DEPTH, {name.value: float(depth) for name, depth in queue.depths().items()})
         ages = queue.oldest_seconds(now=time.time())
         yield _queues(QUEUE_OLDEST, {name.value: seconds for name, seconds in ages.items()})
+        yield self._watchers()
+
+    def _watchers(self) -> Metric:
+        family = _family(WATCHER_ACTIVE)
+        clusters = self._context.config.clusters
+        active = Watchers(self._context.broker).active(clusters)
+        for name in clusters:
+            family.add_metric([name], float(name in active))
+        return family
 
     def _releases(self) -> Metric:
         family = _family(RELEASE_INFO)

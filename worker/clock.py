@@ -21,9 +21,12 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from towline.shared.config import Config
 from towline.shared.errors import TowlineError
 from towline.shared.jobs import JobName, conclude_call, refs_call
+from towline.shared.model import ReleaseName
 from towline.shared.queue import Outbox, Parked
+from towline.shared.watchers import Watchers
 from towline.worker.runner import give_up_on
 from towline.worker.tools import Tools
 
@@ -31,6 +34,7 @@ TURN_SECONDS = 0.5
 LEASE_SECONDS = 10
 SWEEP_SECONDS = 5.0
 JUDGE_SECONDS = 2.0
+WATCHED_SECONDS = 30.0  # the same where a watcher sees the cluster change, should it ever miss something
 RUNS = 3  # times a job is run again because its worker died; then it is recorded as failed
 TOKEN = "towline:clock"
 LOOKED = "towline:looked"
@@ -134,18 +138,29 @@ class Clock:
         self.tools.queue.ended(identifier)
 
     def judge(self, now: float) -> None:
-        """Have each release that waits to become healthy judged again, when its last judgement is done."""
+        """Have each release that waits to become healthy judged again, when its last judgement is done.
+
+        Where a watcher is active it does this in the moment in which something changes, and the clock only seldom.
+        """
         verifying = self.tools.views.verifying()
-        self.judging = {name: one for name, one in self.judging.items() if name in verifying}
+        config = self.tools.config
+        active = Watchers(self.tools.broker).active(config.clusters) if verifying else set()
+        watched = {name for name in verifying if _cluster_of(config, name) in active}
+        first_seen = {name: (now, "") for name in watched}
+        self.judging = {name: one for name, one in (first_seen | self.judging).items() if name in verifying}
         waiting = self.tools.queue.waiting([job for _, job in self.judging.values()])
-        due = [name for name in verifying if self._is_due(name, now, waiting)]
+        due = [
+            name
+            for name in verifying
+            if self._is_due(name, now, WATCHED_SECONDS if name in watched else JUDGE_SECONDS, waiting)
+        ]
         if due:
             jobs = self.tools.queue.enqueue([conclude_call(name, revision=verifying[name]) for name in due])
             self.judging.update({name: (now, job) for name, job in zip(due, jobs, strict=True)})
 
-    def _is_due(self, name: str, now: float, waiting: set[str]) -> bool:
+    def _is_due(self, name: str, now: float, every: float, waiting: set[str]) -> bool:
         at, job = self.judging.get(name, (0.0, ""))
-        return is_due(at, every=JUDGE_SECONDS, now=now) and job not in waiting
+        return is_due(at, every=every, now=now) and job not in waiting
 
     def look(self, now: float) -> None:
         """Have each repository's refs looked at when its interval is over; all at once when Redis was wiped."""
@@ -165,6 +180,15 @@ class Clock:
 def is_due(at: float, *, every: float, now: float) -> bool:
     """Whether so much time has passed; also when `at` lies ahead: it was noted before the clock was set back."""
     return not 0 <= now - at < every
+
+
+def _cluster_of(config: Config, release: str) -> str:
+    """Where a release is, told by its environment or by the template that this was made from; "" for none."""
+    environment = ReleaseName.parse(release).environment
+    if fixed := config.environments.get(environment):
+        return fixed.cluster
+    made = [one for one in config.templates.values() if environment.startswith(f"{one.name}-")]
+    return max(made, key=lambda one: len(one.name)).cluster if made else ""
 
 
 def prepare_clusters(tools: Tools) -> None:

@@ -3,17 +3,252 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime, timedelta
 
+import pytest
 from parts.eventually import eventually
 from parts.watched import Watched, deployment, settings
 
 from towline.shared.jobs import QueueName
+from towline.shared.metrics import DRIFT
+from towline.shared.model import Health, Object, ObjectKey, Phase
+from towline.shared.release import RELEASE, AppliedObject
+from towline.shared.watchers import Watchers
+from towline.worker.watch import Watcher
+
+NEVER_SCHEDULED = {"nodeSelector": {"kubernetes.io/hostname": "nowhere"}}
+
+
+def is_idle(watcher: Watcher) -> bool:
+    """Everything is known and judged."""
+    return watcher.is_watching and watcher.is_complete and not watcher.dirty
+
+
+def stuck(name: str = "orders") -> Object:
+    """A Deployment whose pods wait for ever; a test gives them what a kubelet would say."""
+    object = deployment(name)
+    object["spec"]["template"]["spec"] |= NEVER_SCHEDULED
+    return object
+
+
+def say(watched: Watched, pod: Object, **waiting: str) -> None:
+    """What a kubelet writes of a pod's container."""
+    container = {"name": "main", "image": "x", "imageID": "", "ready": False, "restartCount": 0}
+    status = {"containerStatuses": [{**container, "state": {"waiting": waiting}}]}
+    resource = watched.cluster.preferred("", "Pod")
+    watched.cluster.merge_patch(
+        resource, pod["metadata"]["name"], watched.namespace, {"status": status}, subresource="status"
+    )
+
+
+def the_pod(watched: Watched) -> Object:
+    """The only pod of the namespace."""
+    resource = watched.cluster.preferred("", "Pod")
+    (pod,) = eventually(lambda: watched.cluster.list(resource, watched.namespace), within=20)
+    return pod
 
 
 def test_a_rollout_that_becomes_healthy_is_asked_for_once_and_without_a_clock(watched: Watched):
-    watched.start()
+    watcher = watched.start()
 
     watched.apply("orders", [deployment(), settings()])
 
-    eventually(lambda: watched.asked("orders", QueueName.BACKGROUND))
+    eventually(lambda: watched.asked("orders", QueueName.BACKGROUND), within=20)
+    eventually(lambda: is_idle(watcher))
     assert len(watched.asked("orders")) == 1
+
+
+def test_a_release_is_not_asked_for_while_its_pods_are_on_their_way_and_urgently_when_one_fails(
+    watched: Watched,
+):
+    watcher = watched.start()
+    watched.apply("orders", [stuck()])
+    pod = the_pod(watched)
+    eventually(lambda: is_idle(watcher))
+    before = watched.asked("orders")
+
+    say(watched, pod, reason="ImagePullBackOff", message="Back-off pulling image")
+
+    eventually(lambda: watched.asked("orders", QueueName.URGENT))
+    assert before == []
+
+
+def test_a_release_is_asked_for_in_the_moment_in_which_its_time_is_over(watched: Watched):
+    watched.start()
+
+    watched.apply("orders", [stuck()], synced_at=datetime.now(UTC) - timedelta(seconds=297))
+
+    eventually(lambda: watched.asked("orders", QueueName.URGENT))
+
+
+def test_a_question_whose_job_came_to_nothing_is_asked_again_later(watched: Watched):
+    watched.start()
+    watched.apply("orders", [settings()])
+    first = eventually(lambda: watched.asked("orders"))
+    asked_at = time.monotonic()
+
+    watched.end_jobs()
+
+    again = eventually(lambda: watched.asked("orders"))
+    assert again != first
+    assert time.monotonic() - asked_at > 1
+
+
+def test_questions_lost_with_a_wiped_redis_are_asked_again(watched: Watched):
+    watcher = watched.start()
+    services = [f"s{number}" for number in range(50)]
+    for service in services:
+        watched.apply(service, [settings(service)])
+    eventually(lambda: all(watched.asked(one) for one in services))
+
+    watcher.watching.queue.broker.redis.flushdb()
+
+    eventually(lambda: all(len(watched.asked(one)) == 1 for one in services), within=8)
+
+
+def test_redis_that_is_down_meanwhile_is_told_when_it_is_back(watched: Watched, redis_server):
+    watcher = watched.start()
+    eventually(lambda: is_idle(watcher))
+
+    redis_server.pause()
+    watched.apply("orders", [settings()])
+    eventually(lambda: watcher.dirty)
+    redis_server.resume()
+
+    eventually(lambda: watched.asked("orders"))
+
+
+def test_an_operators_edit_by_kubectl_is_asked_for(watched: Watched):
+    watcher = watched.start()
+    watched.apply("orders", [settings()], phase=Phase.HEALTHY, health=Health.HEALTHY)
+    eventually(lambda: is_idle(watcher) and watcher.scene.tracked)
+    before = watched.asked("orders")
+
+    watched.cluster.merge_patch(RELEASE, "orders", watched.namespace, {"spec": {"suspended": True}})
+
+    eventually(lambda: watched.asked("orders", QueueName.URGENT))
+    assert before == []
+
+
+def test_a_stable_release_that_turns_bad_is_asked_for(watched: Watched):
+    watcher = watched.start()
+    watched.apply("orders", [stuck()], phase=Phase.HEALTHY, health=Health.HEALTHY)
+    pod = the_pod(watched)
+    eventually(lambda: is_idle(watcher))
+    before = watched.asked("orders")
+
+    say(watched, pod, reason="InvalidImageName", message="couldn't parse image name")
+
+    eventually(lambda: watched.asked("orders", QueueName.URGENT))
+    assert before == []
+
+
+def test_nothing_is_asked_of_the_cluster_while_nothing_changes(watched: Watched):
+    watcher = watched.start()
+    watched.apply("orders", [settings()], phase=Phase.HEALTHY, health=Health.HEALTHY)
+    eventually(lambda: is_idle(watcher) and watcher.scene.cache.members)
+    before = {verb: count for verb, count in watched.requests.items() if verb != "lease"}
+    until = time.monotonic() + 4
+
+    eventually(lambda: time.monotonic() > until, within=6)
+
+    assert {verb: count for verb, count in watched.requests.items() if verb != "lease"} == before
+    assert watched.requests["lease"] <= 6
+
+
+def test_a_kind_that_is_not_served_yet_is_watched_when_it_is(watched: Watched):
+    watcher = watched.start()
+    kind = f"K{watched.namespace.rpartition('-')[2]}"
+    group = f"{kind.lower()}.example.com"
+    key = ObjectKey(group=group, kind=kind, namespace=watched.namespace, name="one")
+    settled = watched.member("orders", settings())
+    release = watched.claim("orders", [settings()])
+    watched.record(release, [settled, AppliedObject.of(key, digest="d", owned="o")])
+    eventually(lambda: is_idle(watcher) and watcher.scene.tracked)
+    before = watched.asked("orders")
+
+    watched.cluster.apply(definition(group, kind))
+    custom = {"apiVersion": f"{group}/v1", "kind": kind, "metadata": {"name": "one"}}
+    eventually(lambda: watched.member("orders", custom), within=20)
+
+    eventually(lambda: watched.asked("orders"), within=20)
+    assert before == []
+
+
+def definition(group: str, kind: str) -> Object:
+    """A CustomResourceDefinition."""
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    plural = f"{kind.lower()}s"
+    names = {"kind": kind, "plural": plural, "singular": kind.lower(), "listKind": f"{kind}List"}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {"group": group, "scope": "Namespaced", "names": names, "versions": [version]},
+    }
+
+
+@pytest.mark.parametrize("how", ["changed", "deleted"])
+def test_what_somebody_does_to_an_applied_object_is_seen(watched: Watched, how: str):
+    watcher = watched.start()
+    watched.apply("orders", [settings(mode="a")], phase=Phase.HEALTHY, health=Health.HEALTHY)
+    eventually(lambda: is_idle(watcher) and watcher.scene.cache.members)
+    resource = watched.cluster.preferred("", "ConfigMap")
+
+    if how == "changed":
+        watched.cluster.merge_patch(
+            resource, "orders", watched.namespace, {"data": {"mode": "b"}}, manager="kubectl-edit"
+        )
+    else:
+        live = watched.cluster.get(resource, "orders", watched.namespace)
+        assert live is not None
+        watched.cluster.delete(
+            resource, "orders", watched.namespace, uid=live["metadata"]["uid"], resource_version=""
+        )
+
+    eventually(lambda: drifts(watcher) == 1)
+
+
+def drifts(watcher: Watcher) -> float:
+    """Counted so far: by this process, and flushed by it."""
+    watcher.watching.metrics.flush()
+    redis = watcher.watching.queue.broker.redis
+    return sum(map(float, redis.hvals(f"towline:metric:{DRIFT.name}")))
+
+
+def test_what_no_release_contains_any_more_is_not_watched_any_more(watched: Watched):
+    watcher = watched.start()
+    release = watched.apply("orders", [settings(), deployment()], phase=Phase.HEALTHY)
+    eventually(lambda: len(watcher.watches) == 6)
+
+    watched.records.delete(release)
+
+    eventually(lambda: len(watcher.watches) == 1)
+    assert watcher.scene.cache.members == {}
+
+
+def test_an_api_server_that_restarts_is_taken_up_again_although_it_forgot_the_version(
+    watched: Watched, control_plane
+):
+    watcher = watched.start()
+    watched.apply("orders", [settings()], phase=Phase.HEALTHY, health=Health.HEALTHY)
+    eventually(lambda: is_idle(watcher) and watcher.scene.cache.members)
+
+    control_plane.restart_apiserver()
+    watched.apply("cart", [deployment("cart")])
+
+    eventually(lambda: watched.asked("cart", QueueName.BACKGROUND), within=30)
+    eventually(lambda: Watchers(watcher.watching.queue.broker).active(["test"]))
+
+
+def test_the_clock_is_told_that_a_watcher_works_only_once_it_knows_everything(watched: Watched):
+    watched.apply("orders", [settings()], phase=Phase.HEALTHY, health=Health.HEALTHY)
+    watcher = watched.start()
+    watchers = Watchers(watcher.watching.queue.broker)
+
+    eventually(lambda: watchers.active(["test"]) == {"test"})
+    assert watcher.scene.cache.members
+    watched.stop()
+
+    assert watchers.active(["test"]) == set()
