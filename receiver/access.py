@@ -32,7 +32,7 @@ from towline.shared.errors import AccessError, NotAllowed, TooMany, TowlineError
 COOKIE = "towline_session"
 SESSION_SECONDS = 12 * 3600
 CSRF_COOKIE = "_csrf_token"  # rq-dashboard's script reads it and sends it back as `X-CSRFToken`
-CSRF_PATH = "/rq/"
+CSRF_PATH = "/rq"
 COOKIE_LIMIT = 4096  # bytes; browsers keep no longer one either
 ATTEMPTS_AN_ADDRESS = 10  # a minute; a person needs one or two
 ATTEMPTS_IN_ALL = 100  # a minute

@@ -26,6 +26,8 @@ def create_app(config: Config, broker: Broker | None = None) -> Flask:
 def app_of(context: Context) -> Flask:
     """The application on what its parts work with."""
     app = Flask("towline.receiver", static_folder=None)
+    # No redirect for a slash: it would lead to the scheme and host by which a proxy calls us, and forges follow none.
+    app.url_map.strict_slashes = app.url_map.merge_slashes = False
     problems.register(app)
     for part in PARTS:
         app.register_blueprint(part.blueprint(context))

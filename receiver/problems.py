@@ -12,7 +12,6 @@ from http import HTTPStatus
 import structlog
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
-from werkzeug.wrappers import Response as AnyResponse
 
 from towline.receiver.problem_types import PREFIX, ProblemBody, ProblemLine, kebab
 from towline.shared.errors import TowlineError
@@ -64,14 +63,15 @@ def of_error(error: TowlineError) -> Response:
     return answer
 
 
-def of_http(error: HTTPException) -> AnyResponse:
-    """An error of HTTP itself; a redirect stays what it is."""
+def of_http(error: HTTPException) -> Response:
+    """An error of HTTP itself."""
     own = error.get_response()
-    if error.code is None or error.code < HTTPStatus.BAD_REQUEST:
-        return AnyResponse(own.get_data(), own.status_code, own.headers)
     answer = _answer(
         ProblemBody(
-            type="about:blank", title=error.name, status=error.code, detail=error.description or error.name
+            type="about:blank",
+            title=error.name,
+            status=own.status_code,
+            detail=error.description or error.name,
         )
     )
     for name in ("Allow", "Retry-After", "WWW-Authenticate"):

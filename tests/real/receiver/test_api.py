@@ -473,6 +473,22 @@ def test_an_answer_is_what_the_description_says(
     Draft202012Validator({**content["schema"], "components": document["components"]}).validate(answer)
 
 
+@pytest.mark.parametrize("path", ["/api/v1/releases", "/webhooks/shop", "/rq/", "/healthz", "/sign-in"])
+def test_a_slash_more_or_less_leads_to_the_same_and_never_elsewhere(
+    web: FlaskClient, token: TokenFor, path: str
+) -> None:
+    other = path.removesuffix("/") if path.endswith("/") else path + "/"
+
+    plain, slashed = (web.get(each, headers=token("read")) for each in (path, other))
+
+    assert plain.status_code == slashed.status_code != 404
+    assert not slashed.headers.get("Location", "/").startswith("http")
+
+
+def test_a_doubled_slash_is_no_path_of_ours(web: FlaskClient, token: TokenFor) -> None:
+    assert web.get("/api//v1/releases", headers=token("read")).status_code == 404
+
+
 def test_a_problem_type_has_a_page(web: FlaskClient) -> None:
     assert "not of the documented form" in web.get("/problems/invalid-input").text
     assert web.get("/problems/nothing").status_code == 404

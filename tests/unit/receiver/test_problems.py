@@ -106,10 +106,3 @@ def test_an_error_of_http_keeps_its_headers(web: FlaskClient) -> None:
     assert answer.json is not None
     assert answer.json["type"] == "about:blank"
     assert set(answer.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}
-
-
-def test_a_redirect_is_no_error(web: FlaskClient) -> None:
-    answer = web.get("/folder")
-
-    assert answer.status_code == 308
-    assert answer.headers["Location"].endswith("/folder/")
