@@ -17,13 +17,13 @@ from pathlib import Path
 
 import click
 
-from towline.cli.embedded_redis import redis_url_of, server_program
+from towline.cli.embedded_redis import redis_url_of, server_program, socket_path
 from towline.cli.main import EXIT_NEGATIVE, EXIT_OK
 from towline.cli.output import OUTPUT, print_json, print_table
 from towline.shared.broker import Broker
 from towline.shared.cluster import Cluster, connect
 from towline.shared.cluster_session import Request
-from towline.shared.config import ClusterConfig, Config, Environment, load_config
+from towline.shared.config import REDIS_VARIABLE, ClusterConfig, Config, Environment, load_config
 from towline.shared.errors import TowlineError
 from towline.shared.objects import canonical
 from towline.shared.release import RELEASE
@@ -127,8 +127,10 @@ def _secret_key(config: Config) -> tuple[str, str, str]:
 
 
 def _redis(config: Config) -> tuple[str, str, str]:
-    if config.redis.url is None and "TOWLINE_REDIS_URL" not in os.environ:
-        return "ok", f"embedded: `towline up` runs {server_program()}", ""
+    if config.redis.url is None and REDIS_VARIABLE not in os.environ:
+        program = server_program()
+        if not socket_path(config.data_dir).exists():
+            return "ok", f"embedded, not running: `towline up` starts {program}", ""
     broker = Broker(redis_url_of(config), patient=False)
     with broker.guard():
         version = broker.redis.info("server")["redis_version"]

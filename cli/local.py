@@ -27,7 +27,7 @@ class Checked:
 @click.command(short_help="Check towline.yaml and .towline.yaml.")
 @click.argument("path", required=False, type=click.Path(path_type=Path))
 @click.option(
-    "--config", type=click.Path(path_type=Path), help=f"The operator's file; else {CONFIG_VARIABLE}."
+    "--config", "-c", type=click.Path(path_type=Path), help=f"The operator's file; else {CONFIG_VARIABLE}."
 )
 @OUTPUT
 def validate(path: Path | None, config: Path | None, output: str) -> int:

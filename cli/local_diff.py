@@ -51,7 +51,9 @@ class Answer:
     default=Path(),
     help="The root of the checkout; else the current folder.",
 )
-@click.option("--config", type=click.Path(path_type=Path), help="The operator's file; else TOWLINE_CONFIG.")
+@click.option(
+    "--config", "-c", type=click.Path(path_type=Path), help="The operator's file; else TOWLINE_CONFIG."
+)
 @click.option("--allow-prune", is_flag=True, help="Show also what deletes more than the limit allows.")
 @OUTPUT
 def diff(

@@ -37,7 +37,7 @@ from towline.worker.tree import Tree
     help="The root of the checkout; else the current folder.",
 )
 @click.option(
-    "--config", type=click.Path(path_type=Path), help=f"The operator's file; else {CONFIG_VARIABLE}."
+    "--config", "-c", type=click.Path(path_type=Path), help=f"The operator's file; else {CONFIG_VARIABLE}."
 )
 @click.option("--output", "-o", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True)
 def render(service: str, environment: str, path: Path, config: Path | None, output: str) -> int:

@@ -81,7 +81,8 @@ def create(
 @token.command()
 @click.argument("token_or_id")
 @CONFIG
-def revoke(token_or_id: str, config: Path | None) -> None:
+@OUTPUT
+def revoke(token_or_id: str, config: Path | None, output: str) -> None:
     """Refuse a token from now on; TOKEN_OR_ID is the token itself or its id."""
     tokens = _tokens(load_config(config))
     grant = tokens.read(token_or_id)
@@ -93,7 +94,10 @@ def revoke(token_or_id: str, config: Path | None) -> None:
     token_id = grant.token_id if grant else token_or_id
     longest = datetime.now(UTC).timestamp() + LONGEST_SECONDS
     tokens.revoke(token_id, ends_at=grant.ends_at if grant else longest)
-    click.echo(f"token {token_id} is revoked")
+    if output == "json":
+        print_json({"id": token_id, "revoked": True})
+    else:
+        click.echo(f"token {token_id} is revoked")
 
 
 def duration_seconds(text: str) -> float:

@@ -176,20 +176,20 @@ def test_a_token_is_created_used_and_revoked(
     show(context, "production/orders")
     env = write_config(tmp_path, redis_url=redis_url, listen="127.0.0.1:8080")
     made = towline(
-        "token", "create", "--scope", "read", "--environment", "staging", "--expires", "1h", env=env
+        "token", "create", "--environment", "staging", "--expires", "1h", "--output", "json", env=env
     )
     assert made.returncode == 0, made.stderr
-    text = made.stdout.strip()
+    text, identifier = (json.loads(made.stdout)[name] for name in ("token", "id"))
     use = {"TOWLINE_URL": served, "TOWLINE_TOKEN": text}
 
     before = towline("status", env=use)
-    revoked = towline("token", "revoke", text, env=env)
+    revoked = towline("token", "revoke", text, "--output", "json", env=env)
     after = towline("status", env=use)
 
     assert "staging/orders" in before.stdout
     assert "production/orders" not in before.stdout
     assert revoked.returncode == 0, revoked.stderr
-    assert text not in revoked.stdout
+    assert json.loads(revoked.stdout) == {"id": identifier, "revoked": True}
     assert after.returncode == 2
     assert "revoked" in after.stderr
 
