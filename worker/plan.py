@@ -32,6 +32,7 @@ from towline.shared.objects import (
 from towline.shared.release import AppliedObject
 from towline.worker.order import Rank, rank_of, stages
 from towline.worker.policy import Placed
+from towline.worker.record_size import refuse_unrecordable
 
 # What goes with these is not in Git: everything in a namespace, every object of a kind, the data of a volume.
 PROTECTED_KINDS = frozenset(
@@ -202,13 +203,14 @@ def make_plan(
     set_id: str,
     intent: Intent,
 ) -> Plan:
-    """Decide for each object. Raises UnsafePrune; what is wrong with single objects is in `problems`."""
+    """Decide for each object. Raises UnsafePrune, and Refused: too many to record; what is wrong with single objects is in `problems`."""
     if not desired and not intent.removing:
         raise UnsafePrune(
             "nothing was rendered, which would delete the whole release",
             hint="remove the service from the repository instead, or run `towline delete`",
         )
     records = {record.key: record for record in recorded}
+    refuse_unrecordable({*records, *(item.key for item in desired)})
     actions = [(item, _decide(item, records.get(item.key), survey, intent)) for item in desired]
     given = intent.handover.given
     prune, keep = _leaving(desired, records, survey, environment=environment, set_id=set_id, given=given)
