@@ -83,6 +83,7 @@ class Shape:
 
 
 _SHAPES: Remembered[str, Shape] = Remembered(16_384)
+_DISCOVERED: Remembered[tuple[str, ...], Service] = Remembered(16_384)  # by name, path, id and environment
 
 
 def services_of(
@@ -146,6 +147,9 @@ class _Maker:
     def discovered(self, name: str, folders: Sequence[Entry], *, free: Callable[[str], bool]) -> Service:
         """A service found by a pattern; under a name that releases can have, whatever the folder is called."""
         label = _label(name, free)
+        if label == name and len(folders) == 1:
+            key = (name, folders[0].path, folders[0].id, *self._names)
+            return _DISCOVERED.get(key, lambda: self._single(name, folders[0]))
         paths = [folder.path for folder in folders]
         service = Service(
             name=label, path=paths[0], renderer=Renderer.PLAIN, entry_digest=_digest(paths, self._names)
@@ -156,14 +160,21 @@ class _Maker:
                 hint=f"rename the folder to {label}, or name the service under `services` in {TEAM_FILE}",
             )
             return _broken(service, error)
-        if len(paths) > 1:
-            error = ConfigError(
-                f"{len(paths)} folders would be the service {name}: {', '.join(paths)}",
-                hint=f"name all but one of them under `services` in {TEAM_FILE}",
-            )
-            return _broken(service, error)
+        error = ConfigError(
+            f"{len(paths)} folders would be the service {name}: {', '.join(paths)}",
+            hint=f"name all but one of them under `services` in {TEAM_FILE}",
+        )
+        return _broken(service, error)
+
+    def _single(self, name: str, folder: Entry) -> Service:
+        service = Service(
+            name=name,
+            path=folder.path,
+            renderer=Renderer.PLAIN,
+            entry_digest=_digest([folder.path], self._names),
+        )
         try:
-            return self._found_out(service, paths[0], shape_of(self._tree, folders[0]))
+            return self._found_out(service, folder.path, shape_of(self._tree, folder))
         except TowlineError as error:
             return _broken(service, error)
 
@@ -203,8 +214,8 @@ class _Maker:
 
 
 def shape_of(tree: Tree, folder: Entry) -> Shape:
-    """The shape of a folder, from memory when one of this id was seen before."""
-    return _SHAPES.get(folder.id, lambda: _shape(tree, folder))
+    """The shape of a folder, from memory when one of this id was seen before; its path may lead through a link."""
+    return _SHAPES.get(folder.id, lambda: _shape(tree, resolve(tree, folder.path).entry or folder))
 
 
 def _shape(tree: Tree, folder: Entry) -> Shape:

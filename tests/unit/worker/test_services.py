@@ -81,6 +81,24 @@ def test_a_link_to_a_folder_matches_and_one_to_nowhere_does_not() -> None:
     assert list(found) == ["a"]
 
 
+@pytest.mark.parametrize(
+    "below", ["shared/orders", "shared/orders/overlays/staging"], ids=["kustomization", "overlay"]
+)
+def test_a_link_to_a_folder_renders_as_the_folder_does_and_both_are_found_out(below: str) -> None:
+    tree = MemoryTree(
+        {
+            "services/orders": Link("../shared/orders"),
+            f"{below}/kustomization.yaml": "resources: [app.yaml]",
+            f"{below}/app.yaml": f"# so that no other test has this folder: {below}",
+        }
+    )
+
+    for pattern in ("services/*", "shared/*"):
+        (found,) = services_of(tree, team=None, patterns=[pattern], environment="staging").values()
+        assert found.renderer is Renderer.KUSTOMIZE
+        assert found.path.endswith(below.removeprefix("shared"))
+
+
 def test_two_folders_of_one_name_make_a_service_that_fails_alone() -> None:
     # when
     files: dict[str, Content] = {"a/x/1.yaml": "kind: A", "b/x/1.yaml": "kind: A", "b/y/1.yaml": "kind: A"}
