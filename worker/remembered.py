@@ -32,10 +32,18 @@ class Remembered(Generic[K, V]):
         value = self._values.get(key)
         if value is None:
             value = make()
-            if len(self._values) >= self._limit:
-                self._drop()
-            self._values[key] = value
+            self.keep(key, value)
         return value
+
+    def known(self, key: K) -> V | None:
+        """The value of this key, if there is one."""
+        return self._values.get(key)
+
+    def keep(self, key: K, value: V) -> None:
+        """Put this value in, in the place of the one there."""
+        if len(self._values) >= self._limit:
+            self._drop()
+        self._values[key] = value
 
     def _drop(self) -> None:
         for key in list(self._values)[: max(1, self._limit // DROPPED_SHARE)]:

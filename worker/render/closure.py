@@ -1,8 +1,8 @@
 """The files and folders that a kustomization is built from, found without running kustomize.
 
 In: a tree and the folder of a kustomization. Out: the paths that a build may read, one digest over their ids, and
-every problem. State: what was read of a folder is remembered by the folder's id (worker/remembered.py), so a push
-costs what it changed.
+every problem. State: what was read of a folder is remembered by the folder's id (worker/remembered.py), and a whole
+closure by the ids of the few folders near the root that it lies in, so a push costs what it changed.
 
 Two steps, since only the first depends on the folder alone: a *part* is what one kustomization reads in its own
 folder (kustomize reads files nowhere else), and the walk goes from part to part along bases and components.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from towline.shared.documents import Document
@@ -37,8 +37,13 @@ MAX_CLOSURE_BYTES = 32 * 1024 * 1024  # of all files of one closure: they are wr
 MAX_KUSTOMIZATION_BYTES = 1024 * 1024  # kustomizations and plugin configurations are parsed here
 MAX_PROBLEMS = 20  # told at once
 
+OUTSIDE = "is outside the kustomization's own folder, where kustomize reads no files"
+
+ROOT_LEVELS = 2  # of the folders by whose ids a closure is known again: `services/orders`; their parents are read anyway
+
 _PARTS: Remembered[str, Part] = Remembered(16_384)
 _PLUGINS: Remembered[str, References] = Remembered(1_024)
+_CLOSURES: Remembered[tuple[str, str | None], _Known] = Remembered(16_384)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +70,38 @@ class Closure:
 
 def closure_of(tree: Tree, folder: str) -> Closure:
     """The closure of the kustomization in `folder`; what is wrong with it is in its problems, nothing is raised."""
+    key = (folder, _id_at(tree, _root_of(folder)))
+    known = _CLOSURES.known(key)
+    if known is not None and all(_id_at(tree, path) == id for path, id in known.roots.items()):
+        return known.closure
     walk = _Walk(tree)
     walk.go(folder, (), None)
     walk.check_limits()
-    return walk.closure()
+    closure = walk.closure()
+    if not walk.is_cut_off:
+        roots = {path: _id_at(tree, path) for path in sorted({_root_of(path) for path in walk.looked_at})}
+        _CLOSURES.keep(key, _Known(roots=roots, closure=closure))
+    return closure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """A closure, true while these folders have these ids: all that was looked at lies below one of them."""
+
+    roots: Mapping[str, str | None]
+    closure: Closure
+
+
+def _root_of(path: str) -> str:
+    return "/".join(path.split("/")[:ROOT_LEVELS])
+
+
+def _id_at(tree: Tree, path: str) -> str | None:
+    try:
+        entry = tree.entry(path)
+    except PathOutsideCheckout:
+        return None
+    return entry.id if entry else None
 
 
 def part_of(tree: Tree, folder: Entry) -> Part:
@@ -174,7 +207,7 @@ class _Scan:
         if reference.wants is Wants.FILE:
             self._problem(
                 reference,
-                f"{reference.text} is outside the kustomization's own folder, where kustomize reads no files",
+                f"{reference.text} {OUTSIDE}",
                 "a file in or below the folder; a folder of its own as a base or component",
             )
         else:
@@ -214,6 +247,8 @@ class _Walk:
     links: dict[str, Entry] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    looked_at: set[str] = field(default_factory=set)
+    is_cut_off: bool = False  # something could not be followed to its end, so not all is in `looked_at`
 
     def go(self, path: str, way: tuple[str, ...], reference: Reference | None) -> int:
         """Visit a folder; how many builds it costs."""
@@ -227,6 +262,7 @@ class _Walk:
         try:
             part = part_of(self.tree, folder)
         except GitError as error:
+            self.is_cut_off = True
             self._problem(reference, way, lasting(error))
             return 0
         self.parts[folder.path] = part
@@ -251,10 +287,12 @@ class _Walk:
         try:
             resolved = resolve(self.tree, path)
         except GitError as error:
+            self.is_cut_off = True
             self._problem(reference, way, lasting(error))
             return None
         self.links.update((link.path, link) for link in resolved.links)
         entry = resolved.entry
+        self.looked_at |= {path, *(link.path for link in resolved.links), *([entry.path] if entry else ())}
         if entry is None or entry.kind is not EntryKind.FOLDER:
             self.missing.append(path)
             self._problem(reference, way, _missing(reference, entry))
@@ -331,6 +369,8 @@ def _missing(reference: Reference | None, entry: Entry | None) -> str:
         return f"{text} does not exist"
     if entry.kind is EntryKind.SUBMODULE:
         return f"{text} is a submodule, which is not fetched"
+    if entry.kind is EntryKind.FILE and reference is not None and reference.wants is Wants.EITHER:
+        return f"{text} {OUTSIDE}"  # one inside was taken already
     return f"{text} is a {entry.kind}, where a {reference.wants if reference else 'folder'} is needed"
 
 

@@ -2,6 +2,7 @@ import pytest
 from parts.trees import Content, Link, MemoryTree, Submodule
 
 from towline.worker.render.closure import MAX_DEPTH, MAX_FILES, MAX_VISITS, Closure, closure_of
+from towline.worker.tree import Entry
 
 BASE: dict[str, Content] = {
     "base/kustomization.yaml": "resources:\n- app.yaml\n",
@@ -67,6 +68,40 @@ def test_what_was_read_of_a_folder_is_remembered_by_its_id() -> None:
     assert (second.reads, second.listings) == (0, 0)
 
 
+class AskedTree(MemoryTree):
+    """Notes at which paths something was looked for."""
+
+    def __init__(self, files: dict[str, Content]) -> None:
+        self.asked: set[str] = set()
+        super().__init__(files)
+
+    def entry(self, path: str) -> Entry | None:
+        self.asked.add(path)
+        return super().entry(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_known"),
+    [({"README.md": "new", "services/web/app.yaml": "new"}, True), ({"base/eu/app.yaml": "kind: B"}, False)],
+)
+def test_a_closure_of_which_nothing_changed_is_known_by_its_folders_near_the_root(
+    changes: dict[str, Content], is_known: bool
+) -> None:
+    overlay = "services/orders/overlays/staging"
+    files = {
+        f"{overlay}/kustomization.yaml": "resources: [../../../../base/eu]",
+        "base/eu/kustomization.yaml": "resources: [app.yaml]",
+        "base/eu/app.yaml": "kind: A",
+    }
+    before = closure_of(MemoryTree(files), overlay)
+    tree = AskedTree({**files, **changes})
+
+    found = closure_of(tree, overlay)
+
+    assert (found == before) is is_known
+    assert (tree.asked <= {"services/orders", "base/eu"}) is is_known
+
+
 def test_two_users_of_a_base_share_it_and_neither_sees_the_others_files() -> None:
     # given
     tree = MemoryTree({**BASE, "second/kustomization.yaml": "resources: [../base]"})
@@ -95,7 +130,7 @@ def test_the_three_names_of_a_kustomization(name: str) -> None:
         ({"app/patch.yaml": Submodule("1" * 40)}, "app/kustomization.yaml:4", "is a submodule"),
         ({"base/kustomization.yaml": "components: [app.yaml]"}, "base/kustomization.yaml:1", "is a file"),
         ({"app/kustomization.yaml": "resources: [../gone]"}, "app/kustomization.yaml:1", "../gone does not exist"),
-        ({"app/kustomization.yaml": "resources: [../other/x.yaml]"}, "app/kustomization.yaml:1", "is a file"),
+        ({"app/kustomization.yaml": "resources: [../other/x.yaml]"}, "app/kustomization.yaml:1", "reads no files"),
         ({"app/kustomization.yaml": "crds: [../other/x.yaml]"}, "app/kustomization.yaml:1", "outside"),
         ({"app/kustomization.yaml": "resources: [../../x]"}, "app/kustomization.yaml:1", "out of the repository"),
         ({"app/kustomization.yaml": "resources: [/etc]"}, "app/kustomization.yaml:1", "absolute"),
