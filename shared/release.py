@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from towline.shared.discovery import Resource
@@ -94,7 +94,7 @@ class StoredRevision(Record):
     ref: str = ""
     inputs_digest: str = ""
     stable_at: AwareDatetime | None = None
-    verification: Verification = Verification()
+    verification: Verification = Field(default_factory=Verification)  # a default value would be copied deeply
 
     def part_names(self) -> tuple[str, ...]:
         """The names of the Secrets, in order."""
@@ -168,7 +168,7 @@ class ReleaseStatus(Record):
     inputs_digest: str = ""
     stored: tuple[StoredRevision, ...] = ()
     objects: tuple[AppliedObject, ...] = ()
-    verification: Verification = Verification()
+    verification: Verification = Field(default_factory=Verification)
     synced_at: AwareDatetime | None = None
     observed_generation: int = 0
     claim: str = ""
