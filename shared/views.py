@@ -171,6 +171,14 @@ class Views:
             return
         self._remember(repository, revision, entries)
 
+    def supersede(self, repository: str, revision: str, release: str, *, by: str) -> None:
+        """A revision that waits for its turn with this release will not have it: a newer one is wanted."""
+        key = f"towline:revision:{repository}:{revision}"
+        with self._broker.guard():
+            line = self._redis.hget(key, release)
+            if line is not None and Touched.model_validate_json(line).state == "wanted":
+                self.touch(repository, revision, [release], "superseded", text=f"{by} is wanted by now")
+
     def touch_nothing(self, repository: str, revision: str) -> None:
         """A revision was read and changes no release: it is live as it stands."""
         self._remember(repository, revision, {NOTHING: ""})

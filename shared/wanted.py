@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from pydantic import BaseModel, ConfigDict
 
@@ -24,6 +25,7 @@ from towline.shared.model import Trigger
 from towline.shared.stamp import Stamp
 
 LEASE_MS = 12_000  # ends before the sweep runs a dead holder's job again, some 16 s after its last heartbeat
+FIELDS = ["sequence", "body", "done"]
 DONE_MS = 30 * 24 * 3600 * 1000  # how long a wish is remembered after it was carried out
 YIELDING = "yields-"  # how the token of a lease starts that a sync may take over
 
@@ -130,7 +132,23 @@ class Wishes:
 
         Raises AccessError for a wish that is not ours, or another release's.
         """
-        sequence, body, done = self._broker.redis.hmget(wanted_key(release), ["sequence", "body", "done"])
+        return self._pending(release, *self._broker.redis.hmget(wanted_key(release), FIELDS))
+
+    def pending(self, releases: Sequence[str]) -> list[Wanted]:
+        """What is still to be done for these releases; a wish that is not ours is none."""
+        with self._broker.redis.pipeline(transaction=False) as pipe:
+            for release in releases:
+                pipe.hmget(wanted_key(release), FIELDS)
+            found = zip(releases, pipe.execute(), strict=True)
+        wishes = []
+        for release, raw in found:
+            with suppress(AccessError):
+                wishes.append(self._pending(release, *raw))
+        return [wish for wish in wishes if wish is not None]
+
+    def _pending(
+        self, release: str, sequence: bytes | None, body: bytes | None, done: bytes | None
+    ) -> Wanted | None:
         if body is None or int(done or -1) >= int(sequence or -1):
             return None
         wanted = Wanted.model_validate_json(self._stamp.off(body))

@@ -18,6 +18,7 @@ pytest_plugins = [
     "parts.git",
     "parts.cluster_client",
     "parts.odd_api_server",
+    "parts.api_proxy",
     "parts.a_release",
     "parts.answering",
     "parts.browser",

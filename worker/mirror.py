@@ -15,7 +15,8 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,13 +75,16 @@ class Mirror:
         """
         deadline = Deadline(deadline_seconds)
         self._make_folder()
-        return self._line.tip(checked_ref(ref), lambda refs: self._bring(refs, deadline), deadline=deadline)
+        with self._room():
+            return self._line.tip(
+                checked_ref(ref), lambda refs: self._bring(refs, deadline), deadline=deadline
+            )
 
     def refs(self, *, deadline_seconds: float) -> dict[str, Revision]:
         """Every branch and tag of the server, tags peeled; no objects are fetched."""
         deadline = Deadline(deadline_seconds)
         self._make_folder()
-        with self._line.turn(deadline):
+        with self._room(), self._line.turn(deadline):
             advertised = self._fetch(self._ready(), Wish(specs=()), deadline)
         names = [ref for ref in advertised if ref.startswith(("refs/heads/", "refs/tags/"))]
         return {ref: _peeled(advertised, ref) for ref in names if not ref.endswith(PEELED) and _is_ref(ref)}
@@ -99,7 +103,7 @@ class Mirror:
             self.fetch(ref, deadline_seconds=deadline.remaining())
         if not self._has(revision):
             self._make_folder()
-            with self._line.turn(deadline):
+            with self._room(), self._line.turn(deadline):
                 self._ensure_alone(revision, ref, deadline)
 
     def tree(self, revision: Revision) -> RevisionTree:
@@ -243,8 +247,14 @@ class Mirror:
             )
 
     def _make_folder(self) -> None:
-        try:
+        with self._room():
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    @contextmanager
+    def _room(self) -> Iterator[None]:
+        """What the disk refuses may pass: room is made, a file system is mounted again."""
+        try:
+            yield
         except OSError as error:
             raise self._no_room(error) from error
 
@@ -304,7 +314,8 @@ class Mirror:
     def _report(self, reason: str) -> None:
         """Note that the mirror is damaged; the next fetch clones it anew."""
         self._make_folder()
-        self._note.write_text(f"{reason}\n")
+        with self._room():
+            self._note.write_text(f"{reason}\n")
 
 
 def _tidy(path: Path) -> None:

@@ -8,7 +8,7 @@ Killed before the transaction, the job runs again; after it, running again finds
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -110,6 +110,8 @@ def _enqueue(tools: Tools, arguments: PushArguments, tip: Revision, changes: Cha
     if not names and not vanished:
         tools.views.touch_nothing(arguments.repository, tip)
     tools.views.touch(arguments.repository, tip, names, "wanted")
+    with tools.broker.guard():
+        older = tools.queue.wishes.pending(names)
     tools.queue.enqueue(
         calls,
         wishes,
@@ -121,6 +123,7 @@ def _enqueue(tools: Tools, arguments: PushArguments, tip: Revision, changes: Cha
             pipe=pipe,
         ),
     )
+    _supersede(tools, older, arguments.repository, tip)
     log.info(
         "push.enqueued",
         repository=arguments.repository,
@@ -132,6 +135,14 @@ def _enqueue(tools: Tools, arguments: PushArguments, tip: Revision, changes: Cha
     if vanished:
         raise vanished
     return f"{short(tip)}: {len(changes.changed)} changed, {len(removed)} removed of {len(changes.digests)} releases"
+
+
+def _supersede(tools: Tools, older: Sequence[Wanted], repository: str, tip: Revision) -> None:
+    """Tell those whose turn had not come. Killed before this, their revisions are shown as wanted; nothing else."""
+    for wish in older:
+        if (wish.repository, wish.revision) != (repository, tip):
+            by = f"{short(tip)} of {repository}"
+            tools.views.supersede(wish.repository, wish.revision, wish.release, by=by)
 
 
 def _wanted(arguments: PushArguments, release: str, tip: Revision) -> Wanted:

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +62,28 @@ class Towline:
         """Where its receiver listens."""
         return f"http://127.0.0.1:{self.port}"
 
-    def start(self, command: str, *, name: str = "") -> Process:
-        """Start `towline <command>` and wait until it can be expected to work."""
-        process = Process(name or command, self._command(command), folder=self.folder)
+    def start(self, command: str, *, name: str = "", disk_megabytes: int = 0) -> Process:
+        """Start `towline <command>` and wait until it can be expected to work.
+
+        With `disk_megabytes` its data_dir is a file system of that size, seen below `/proc/<pid>/root` only.
+        """
+        words = self._command(command)
+        if disk_megabytes:
+            self.config.data_dir.mkdir(parents=True, exist_ok=True)
+            mount = f'mount -t tmpfs -o size={disk_megabytes}m towline "$0" && exec "$@"'
+            unshare = shutil.which("unshare") or "unshare"
+            words = [
+                unshare,
+                "--user",
+                "--map-root-user",
+                "--mount",
+                "/bin/sh",
+                "-c",
+                mount,
+                self.config.data_dir,
+                *words,
+            ]
+        process = Process(name or command, words, folder=self.folder)
         process.start()
         self._processes[process.name] = process
         if command in ("up", "receiver"):
@@ -219,27 +239,39 @@ def installed(folder: Path, *, origin: Origin, kustomize: Path, **settings: Any)
 
 
 @pytest.fixture
-def towline(
+def install(
     tmp_path: Path,
     redis_url: str,
     control_plane: ControlPlane,
     namespace_name: str,
     origin: Origin,
     kustomize: Path,
-    request: pytest.FixtureRequest,
-) -> Iterator[Towline]:
-    """An installation with one environment, `staging`, in a namespace that does not exist yet."""
-    installation = installed(
-        tmp_path,
-        origin=origin,
-        kustomize=kustomize,
-        redis_url=redis_url,
-        kubeconfig=control_plane.kubeconfig,
-        namespaces={"staging": namespace_name},
-        **getattr(request, "param", {}),
-    )
-    yield installation
-    installation.stop()
+) -> Iterator[Callable[..., Towline]]:
+    """Makes an installation with one environment, `staging`, in a namespace that does not exist yet.
+
+    Called again with a `host`, it is the same installation on another machine.
+    """
+    made: list[Towline] = []
+
+    def make(*, host: str = "", **settings: Any) -> Towline:
+        (tmp_path / host).mkdir(exist_ok=True)
+        usual = {
+            "redis_url": redis_url,
+            "kubeconfig": control_plane.kubeconfig,
+            "namespaces": {"staging": namespace_name},
+        }
+        made.append(installed(tmp_path / host, origin=origin, kustomize=kustomize, **(usual | settings)))
+        return made[-1]
+
+    yield make
+    for installation in made:
+        installation.stop()
+
+
+@pytest.fixture
+def towline(install: Callable[..., Towline], request: pytest.FixtureRequest) -> Towline:
+    """The usual one; `@pytest.mark.parametrize("towline", [{...}], indirect=True)` changes its configuration."""
+    return install(**getattr(request, "param", {}))
 
 
 @pytest.fixture(scope="module")
