@@ -5,30 +5,25 @@ whichever of the two services is synced first: the new one may take what the old
 old one leaves alone what another service of it, whose sync is still to come, is about to take.
 
 Read only where an object carries another set's label, or one of ours is about to be deleted; then only the services are
-rendered that are in question. State: which objects a service's files hold is remembered by the revision.
+rendered that are in question. No state.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from towline.shared.errors import ClusterError, TowlineError
-from towline.shared.model import Object, ObjectKey, ReleaseName
+from towline.shared.model import Object, ObjectKey
 from towline.shared.objects import APPLYSET_ID, annotations_of, applied_entry, applyset_id, is_ours
 from towline.shared.release import ENVIRONMENT, RELEASE, REPOSITORY
 from towline.worker.plan import Handover, Survey, foreign_set
 from towline.worker.policy import Placed, check
-from towline.worker.remembered import Remembered
-from towline.worker.render.origins import Origins
 from towline.worker.render.render import render
 from towline.worker.repository import inputs_in, services_in
 from towline.worker.services import Service
+from towline.worker.siblings import Names, names_in, to_come
 from towline.worker.state import State
 from towline.worker.tools import Tools
-
-Names = frozenset[tuple[str, str]]  # kind and name, as they stand in files
-
-_NAMES: Remembered[tuple[str, str, str], Names] = Remembered(16_384)
 
 
 def handover(tools: Tools, state: State, placed: Sequence[Placed], survey: Survey) -> Handover:
@@ -100,34 +95,11 @@ def _leaving(state: State, survey: Survey, *, wanted: Collection[ObjectKey]) -> 
 def _given(tools: Tools, state: State, leaving: frozenset[ObjectKey]) -> Mapping[ObjectKey, str]:
     """Which of these objects other services of the revision have, whose syncs are still to come, and which services."""
     given: dict[ObjectKey, str] = {}
-    for service in _to_come(tools, state):
-        names = _names(tools, state, service)
+    for service in to_come(tools, state):
+        names = names_in(tools, state, service)
         if any(_may_be_in(names, key) for key in leaving):
             given |= dict.fromkeys(leaving & (_rendered(tools, state, service) or set()), service.name)
     return given
-
-
-def _to_come(tools: Tools, state: State) -> Iterator[Service]:
-    services = services_in(state.tree, state.repository, state.environment)
-    releases = {
-        str(ReleaseName(state.environment.name, name)): service
-        for name, service in services.items()
-        if name != state.name.service
-    }
-    with tools.broker.guard():
-        waiting = tools.queue.wishes.outstanding(list(releases))
-    return (service for release, service in releases.items() if release in waiting)
-
-
-def _names(tools: Tools, state: State, service: Service) -> Names:
-    def read() -> Names:
-        inputs = inputs_in(tools, state.tree, service, state.environment)
-        return Origins(state.tree, service.path, inputs.paths).names()
-
-    root = state.tree.entry("")
-    if root is None or not root.id:
-        return read()
-    return _NAMES.get((root.id, state.environment.name, service.name), read)
 
 
 def _may_be_in(names: Names, key: ObjectKey) -> bool:

@@ -47,13 +47,14 @@ from towline.worker.outcome import (
     waiting,
 )
 from towline.worker.plan import Intent, Plan, make_plan
-from towline.worker.policy import Placed, check
+from towline.worker.policy import Placed
 from towline.worker.prune import prune
 from towline.worker.record import record, refused
 from towline.worker.remove import remove
 from towline.worker.render.render import render
 from towline.worker.rollback import go_back
 from towline.worker.services import Service
+from towline.worker.siblings import checked
 from towline.worker.stages import Stages
 from towline.worker.state import State, find
 from towline.worker.tools import Tools
@@ -210,7 +211,7 @@ class Attempt:
         assert state.inputs is not None
         name, programs = state.environment.name, self.tools.programs
         rendered = render(state.tree, service, state.inputs, environment=name, programs=programs)
-        return check(rendered, state.environment, state.target.cluster.resource)
+        return checked(self.tools, state, rendered)
 
     def _planned(self, state: State, placed: tuple[Placed, ...]) -> Plan:
         full = self.wanted.full or state.is_unfinished

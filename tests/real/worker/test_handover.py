@@ -1,4 +1,4 @@
-"""Objects that go from one service to another, in whatever order the two are synced: nothing is deleted for it."""
+"""Services of one push that depend on each other: objects change hands without being deleted, kinds are waited for."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from parts.control_plane import ControlPlane
 from parts.engine import Engine
 from parts.manifests import config_map, deployment, several
 
+from towline.shared.errors import Unavailable
 from towline.shared.jobs import SyncArguments
 from towline.worker.sync import sync
 
@@ -107,3 +108,40 @@ def test_a_copied_label_of_a_release_that_is_gone_gives_nothing_away(
     engine.deploy({PAYMENTS: config_map("stranger")})
 
     assert "belongs to" in engine.view("payments").error
+
+
+DEFINITION = """apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata:
+  name: alarms.{group}
+spec:
+  group: {group}
+  scope: Namespaced
+  names: {{plural: alarms, singular: alarm, kind: Alarm, listKind: AlarmList}}
+  versions:
+    - {{name: v1, served: true, storage: true, schema: {{openAPIV3Schema: {{type: object}}}}}}
+"""
+
+
+@pytest.mark.parametrize("engine", [{"environment": {"cluster_scoped": True}}], indirect=True)
+def test_an_object_whose_kind_another_service_of_the_push_brings_waits_for_it(
+    engine: Engine, control_plane: ControlPlane
+) -> None:
+    group = f"{engine.namespace}.example.com"
+    alarm = f"apiVersion: {group}/v1\nkind: Alarm\nmetadata:\n  name: late\n"
+    engine.commit({CART: alarm, ORDERS: DEFINITION.format(group=group)})
+
+    try:
+        with pytest.raises(Unavailable, match="orders of this revision brings them"):
+            run(engine, "cart")
+        run(engine, "orders", "cart")
+
+        assert {one.name for one in engine.release("cart").status.objects} == {"late"}
+    finally:
+        control_plane.kubectl("delete", "crd", f"alarms.{group}", "--wait=false")
+
+
+def test_an_object_of_a_kind_that_nobody_brings_is_refused(engine: Engine) -> None:
+    engine.deploy({CART: "apiVersion: nobody.example.com/v1\nkind: Alarm\nmetadata:\n  name: never\n"})
+
+    assert "does not serve Alarm" in engine.view("cart").error
