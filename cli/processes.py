@@ -11,7 +11,8 @@ import click
 
 from towline.cli.embedded_redis import embedded_url, redis_program, wait_ready
 from towline.shared import logs
-from towline.shared.config import Config, load_config
+from towline.shared.config import REDIS_VARIABLE, Config, load_config
+from towline.shared.secret_key import secret_key
 from towline.shared.supervise import Program, Supervisor
 
 CONFIG = click.option("--config", "-c", type=click.Path(path_type=Path), help="towline.yaml")
@@ -21,8 +22,7 @@ CONFIG = click.option("--config", "-c", type=click.Path(path_type=Path), help="t
 @CONFIG
 def up(config: Path | None) -> None:
     """Run receiver, workers, watchers and clock in one process group, with a Redis of its own if none is configured."""
-    loaded = load_config(config)
-    logs.configure(loaded.secrets)
+    loaded = _loaded(config)
     sys.exit(Supervisor(programs_of(loaded)).run())
 
 
@@ -32,8 +32,8 @@ def receiver(config: Path | None) -> None:
     """Run the receiver alone."""
     from towline.receiver.start import serve
 
-    loaded = load_config(config)
-    logs.configure(loaded.secrets)
+    loaded = _loaded(config)
+    loaded.redis_url()
     sys.exit(serve(loaded))
 
 
@@ -43,8 +43,8 @@ def worker(config: Path | None) -> None:
     """Run this host's workers alone."""
     from towline.worker.start import preload, worker_programs
 
-    loaded = load_config(config)
-    logs.configure(loaded.secrets)
+    loaded = _loaded(config)
+    loaded.redis_url()
     preload()
     sys.exit(Supervisor(worker_programs(loaded)).run())
 
@@ -55,8 +55,8 @@ def watcher(config: Path | None) -> None:
     """Run a watcher for each cluster; where another one is active it waits to take over."""
     from towline.worker.start_watch import preload_watcher, watcher_programs
 
-    loaded = load_config(config)
-    logs.configure(loaded.secrets)
+    loaded = _loaded(config)
+    loaded.redis_url()
     preload_watcher()
     sys.exit(Supervisor(watcher_programs(loaded)).run())
 
@@ -67,8 +67,8 @@ def clock(config: Path | None) -> None:
     """Run the clock alone; a second one waits to take over."""
     from towline.worker.start import clock_program
 
-    loaded = load_config(config)
-    logs.configure(loaded.secrets)
+    loaded = _loaded(config)
+    loaded.redis_url()
     sys.exit(Supervisor([clock_program(loaded)]).run())
 
 
@@ -88,22 +88,27 @@ def demo(check: bool, cluster: str) -> None:
     sys.exit(tell(check=check, cluster=cluster))
 
 
+def _loaded(config: Path | None) -> Config:
+    """The configuration; raises ConfigError here for what no restart of a program would cure."""
+    loaded = load_config(config)
+    logs.configure(loaded.secrets)
+    secret_key(loaded)
+    return loaded
+
+
 def programs_of(config: Config) -> list[Program]:
-    """Everything `up` runs; Redis comes first, since the others need it."""
+    """Everything `up` runs; a Redis of its own comes first, since the others need it."""
     from towline.worker.start import clock_program, preload, worker_programs
     from towline.worker.start_watch import watcher_programs
 
     preload()
-    redis = []
-    if config.redis.url is None:
-        os.environ["TOWLINE_REDIS_URL"] = embedded_url(config.data_dir)
-        redis = [redis_program(config.data_dir)]
     serving = Program(name="receiver", run=partial(_serve, config))
-    working = [
-        _after_redis(program, config)
-        for program in [*worker_programs(config), *watcher_programs(config), clock_program(config)]
-    ]
-    return [*redis, serving, *working]
+    working = [*worker_programs(config), *watcher_programs(config), clock_program(config)]
+    if config.redis.url is not None or REDIS_VARIABLE in os.environ:
+        return [serving, *working]
+    os.environ[REDIS_VARIABLE] = embedded_url(config.data_dir)
+    waiting = [_after_redis(program, config) for program in working]
+    return [redis_program(config.data_dir), serving, *waiting]
 
 
 def _serve(config: Config) -> int:
@@ -113,9 +118,7 @@ def _serve(config: Config) -> int:
 
 
 def _after_redis(program: Program, config: Config) -> Program:
-    """Workers ask Redis at their start; with the embedded one that may be some milliseconds early."""
-    if config.redis.url is not None:
-        return program
+    """Workers ask Redis at their start, which with the embedded one may be some milliseconds early."""
 
     def run() -> int:
         wait_ready(config.redis_url())
