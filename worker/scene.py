@@ -7,6 +7,7 @@ State: in memory, owned by one thread.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import msgspec
 import structlog
@@ -50,7 +51,8 @@ class Scene:
         wanted = release_selections(namespaces)
         for set_id, one in self.tracked.items():
             wanted.update(member_selections(one.release, self.environments[set_id]))
-        return wanted
+        # Where one release judges a kind by a rule of its own, its objects are watched whole for all of them.
+        return wanted - {replace(one, metadata_only=True) for one in wanted if not one.metadata_only}
 
     def is_listed(self, selection: Selection) -> bool:
         """Whether everything in it is known."""

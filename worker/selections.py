@@ -20,8 +20,8 @@ from towline.shared.objects import (
 )
 from towline.shared.release import ENVIRONMENT, RELEASE, Release
 from towline.shared.watching import Selection
+from towline.worker.health.verdict import has_health
 from towline.worker.health.workload import WORKLOADS
-from towline.worker.sightings import is_judged
 
 POD = ("", "Pod")
 REPLICA_SET = ("apps", "ReplicaSet")
@@ -80,6 +80,7 @@ def release_selections(namespaces: Iterable[str] | None) -> set[Selection]:
 def member_selections(release: Release, environment: Environment) -> Iterator[Selection]:
     """Everything that belongs to one release."""
     user = user_of(environment, release.namespace)
+    rules = release.status.verification.health
     for group, kind, namespace in _places(release):
         yield Selection(
             group=group,
@@ -87,7 +88,7 @@ def member_selections(release: Release, environment: Environment) -> Iterator[Se
             namespace=namespace,
             user=user,
             labels=PART_OF,
-            metadata_only=not is_judged(group, kind),
+            metadata_only=not has_health(group, kind, rules=rules),
         )
         if (group, kind) in WORKLOADS:
             yield Selection(group=POD[0], kind=POD[1], namespace=namespace, user=user)

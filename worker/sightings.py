@@ -15,7 +15,6 @@ from towline.shared.model import Health, Object, ObjectKey
 from towline.shared.objects import PART_OF, key_of, labels_of, metadata_of, owned_hash
 from towline.shared.release import Release, release_of
 from towline.shared.watching import Selection
-from towline.worker.health.kinds import RULES
 from towline.worker.health.verdict import Verdict, judge
 from towline.worker.health.workload import Workload, workload_of
 
@@ -43,16 +42,12 @@ class Sighting:
     is_gone: bool = False
 
 
-def is_judged(group: str, kind: str) -> bool:
-    """Whether objects of a kind can be anything but there."""
-    return (group, kind) in RULES or ("." in group and not group.endswith(".k8s.io"))
-
-
 def sighting_of(raw: msgspec.Raw, selection: Selection, *, rules_of: RulesOf) -> Sighting:
     """Judge an object and forget it. Raises msgspec.MsgspecError for what is no JSON object."""
     object = _named(msgspec.json.decode(raw, type=dict), selection)
     metadata = metadata_of(object)
-    verdict = None if selection.metadata_only else judge(object)
+    set_id = sys.intern(str(labels_of(object).get(PART_OF) or ""))
+    verdict = None if selection.metadata_only else judge(object, rules=rules_of(set_id))
     unsettled = verdict is not None and verdict.health not in SETTLED
     key = key_of(object)
     return Sighting(
@@ -64,7 +59,7 @@ def sighting_of(raw: msgspec.Raw, selection: Selection, *, rules_of: RulesOf) ->
         ),
         uid=str(metadata.get("uid") or ""),
         version=number_of(metadata.get("resourceVersion")),
-        set_id=sys.intern(str(labels_of(object).get(PART_OF) or "")),
+        set_id=set_id,
         owned=sys.intern(owned_hash(object)),  # the same text as in the Release's status
         verdict=verdict,
         workload=workload_of(object) if unsettled else None,

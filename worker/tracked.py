@@ -22,8 +22,8 @@ from towline.worker.decision import concluded, deadline_of, is_brought_back
 from towline.worker.drift import Drift, drift_of
 from towline.worker.health.fault import Finding, first_of
 from towline.worker.health.pods import finding
-from towline.worker.health.verdict import Verdict, worst
-from towline.worker.sightings import Sighting, is_judged, number_of
+from towline.worker.health.verdict import Verdict, has_health, worst
+from towline.worker.sightings import Sighting, number_of
 
 SETTLE_SECONDS = 2.0  # watches are at most this far behind each other
 CONFIRM_SECONDS = (
@@ -102,8 +102,9 @@ def view_of(tracked: Tracked, cache: Cache, *, at: float, now: datetime, limits:
     settled = at - tracked.seen_at >= SETTLE_SECONDS
     verdicts: list[tuple[str, Verdict]] = []
     findings: list[tuple[str, Finding]] = []
+    rules = release.status.verification.health
     for one in release.status.objects:
-        if not is_judged(one.group, one.kind):
+        if not has_health(one.group, one.kind, rules=rules):
             continue
         key = one.key
         seen = cache.members.get(key)

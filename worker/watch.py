@@ -44,6 +44,9 @@ TURN_SECONDS = 0.5  # at most, until the lead is looked at again
 REDIS_PAUSE_SECONDS = 1.0
 PLACES_SECONDS = 30.0  # where Releases cannot be watched everywhere: how often new namespaces are looked for
 FLUSH_SECONDS = 1.0
+FAILED_PAUSE_SECONDS = (
+    5.0  # after a bug; meanwhile the clock, which is not told that all is well, does this work
+)
 
 log = structlog.get_logger(__name__)
 
@@ -90,7 +93,8 @@ class Watcher:
             time.sleep(TURN_SECONDS / 5)
             return
         if self.is_watching and self.election.is_taken:
-            self._stand_down()
+            log.warning("watcher.lost_the_lead", cluster=self.watching.name)
+            self.forget()
             return
         self.is_watching = True
         self._adjust()
@@ -108,9 +112,8 @@ class Watcher:
         if held:
             self.watching.watchers.gone(self.watching.name)
 
-    def _stand_down(self) -> None:
-        """Somebody else is active: nothing that is known here is kept up with any more."""
-        log.warning("watcher.lost_the_lead", cluster=self.watching.name)
+    def forget(self) -> None:
+        """Nothing that is known here is kept up with any more: begin anew, when we are the active one."""
         self.watches.stop()
         self.scene = Scene(self.watching.config, self.watching.name)
         self.dirty.clear()
@@ -269,8 +272,9 @@ def watch(watcher: Watcher, is_stopped: Callable[[], bool]) -> int:
     while not is_stopped():
         try:
             watcher.turn()
-        except Exception:
+        except Exception:  # something that came in may be lost now, so nothing of the rest can be relied on
             log.exception("watcher.failed", cluster=watcher.watching.name)
-            time.sleep(TURN_SECONDS)
+            watcher.forget()
+            time.sleep(FAILED_PAUSE_SECONDS)
     watcher.stop()
     return 0

@@ -1,0 +1,280 @@
+"""What a watcher decides of one release: pure, by what it kept of the objects."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from towline.shared.jobs import QueueName
+from towline.shared.model import Health, ObjectKey
+from towline.shared.objects import PART_OF, owned_hash
+from towline.shared.release import CLAIM, Release, release_of
+from towline.shared.watching import Selection
+from towline.worker.cache import Cache
+from towline.worker.drift import Drift, How
+from towline.worker.health.verdict import Verdict
+from towline.worker.tracked import (
+    CONFIRM_SECONDS,
+    LONGEST_PAUSE_SECONDS,
+    SETTLE_SECONDS,
+    STUCK_SECONDS,
+    Asked,
+    Question,
+    Tracked,
+    again,
+    confirmed,
+    followed,
+    is_due,
+    look_in,
+    question_of,
+    view_of,
+)
+
+NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+DEPLOYMENTS = Selection(group="apps", kind="Deployment", namespace="shop", labels=PART_OF)
+KEY = ObjectKey(group="apps", kind="Deployment", namespace="shop", name="orders")
+MINE = {"f:spec": {"f:replicas": {}}}
+
+
+def deployment(*, version: int, ready: int = 1, fields: dict[str, Any] | None = None) -> dict[str, Any]:
+    """A Deployment as a watch shows it."""
+    entry = {"manager": "towline", "operation": "Apply", "fieldsV1": fields or MINE}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": "orders",
+            "namespace": "shop",
+            "uid": "u1",
+            "generation": 1,
+            "resourceVersion": str(version),
+            "labels": {PART_OF: "set"},
+            "managedFields": [entry],
+        },
+        "spec": {"replicas": 1},
+        "status": {
+            "observedGeneration": 1,
+            "replicas": 1,
+            "updatedReplicas": 1,
+            "readyReplicas": ready,
+            "availableReplicas": ready,
+        },
+    }
+
+
+def release(
+    *,
+    version: int = 100,
+    digest: str = "d1",
+    claim: str = "c1",
+    recorded: str = "c1",
+    generation: int = 1,
+    **status: Any,
+) -> Release:
+    """A Release with one Deployment, Verifying since NOW."""
+    one = {"group": "apps", "kind": "Deployment", "namespace": "shop", "name": "orders"}
+    usual = {
+        "phase": "Verifying",
+        "revision": "a" * 40,
+        "syncedAt": NOW.isoformat(),
+        "observedGeneration": 1,
+        "claim": recorded,
+        "objects": [{**one, "digest": digest, "owned": owned_hash(deployment(version=1))}],
+    }
+    return release_of(
+        {
+            "metadata": {
+                "name": "orders",
+                "namespace": "shop",
+                "uid": "r1",
+                "generation": generation,
+                "resourceVersion": str(version),
+                "annotations": {CLAIM: claim},
+            },
+            "status": usual | status,
+        }
+    )
+
+
+def cache_of(*objects: dict[str, Any]) -> Cache:
+    """What the watch of Deployments has listed and shown."""
+    cache = Cache(lambda set_id: {})
+    cache.begin(DEPLOYMENTS)
+    cache.end(DEPLOYMENTS, 1)
+    for object in objects:
+        cache.show(DEPLOYMENTS, raw(object))
+    return cache
+
+
+def raw(object: dict[str, Any]) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(object))
+
+
+def health(tracked: Tracked, cache: Cache, *, at: float = 0.0) -> Health | None:
+    verdict = view_of(tracked, cache, at=at, now=NOW).verdict
+    return verdict.health if verdict else None
+
+
+def test_a_release_is_as_its_objects_are():
+    tracked = Tracked(release=release(), seen_at=0.0)
+
+    assert health(tracked, cache_of(deployment(version=99))) is Health.HEALTHY
+    assert health(tracked, cache_of(deployment(version=99, ready=0))) is Health.PROGRESSING
+    assert health(tracked, cache_of()) is Health.UNKNOWN
+
+
+def test_a_release_whose_kinds_are_not_listed_yet_cannot_be_judged():
+    assert health(Tracked(release=release(), seen_at=0.0), Cache(lambda set_id: {})) is None
+
+
+def synced_again(*, claim_is_seen: bool = True) -> Tracked:
+    """A release whose Deployment was healthy at version 40, and is changed by a sync that claims at 90."""
+    tracked = followed(None, release(version=50, phase="Healthy"), now=0.0)
+    if claim_is_seen:
+        claimed = release(version=90, phase="Healthy", claim="c2")
+        tracked = followed(tracked, claimed, now=1.0)
+    return followed(tracked, release(version=105, digest="d2", claim="c2", recorded="c2"), now=2.0)
+
+
+@pytest.mark.parametrize("claim_is_seen", [True, False])
+def test_an_object_seen_before_the_sync_that_changed_it_does_not_make_a_release_healthy(claim_is_seen: bool):
+    tracked = synced_again(claim_is_seen=claim_is_seen)
+
+    assert health(tracked, cache_of(deployment(version=40)), at=2.1) is None
+    assert health(tracked, cache_of(deployment(version=100)), at=2.1) is Health.HEALTHY
+
+
+def test_an_object_that_a_sync_left_as_it_was_counts_as_it_was_seen():
+    tracked = followed(None, release(version=50), now=0.0)
+    tracked = followed(tracked, release(version=90, claim="c2"), now=1.0)
+    tracked = followed(tracked, release(version=105, claim="c2", recorded="c2"), now=2.0)
+
+    assert health(tracked, cache_of(deployment(version=40)), at=2.1) is Health.HEALTHY
+
+
+def test_an_object_that_stays_as_it_was_seen_counts_after_a_while():
+    tracked = synced_again()
+    view = view_of(tracked, cache_of(deployment(version=40)), at=2.1, now=NOW)
+
+    assert view.look_again_at is not None
+    assert view.look_again_at <= NOW + timedelta(seconds=SETTLE_SECONDS)
+    assert health(tracked, cache_of(deployment(version=40)), at=2.0 + SETTLE_SECONDS) is Health.HEALTHY
+
+
+HEALTHY = Verdict(health=Health.HEALTHY, reason="")
+FAILED = Verdict(health=Health.FAILED, reason="")
+PROGRESSING = Verdict(health=Health.PROGRESSING, reason="")
+LATER = NOW + timedelta(hours=1)
+QUARANTINED = {"revision": "b" * 40}
+
+
+@pytest.mark.parametrize(
+    ("one", "verdict", "now", "queue"),
+    [
+        (release(), HEALTHY, NOW, QueueName.BACKGROUND),
+        (release(), FAILED, NOW, QueueName.URGENT),
+        (release(), PROGRESSING, NOW, None),
+        (release(), None, NOW, None),
+        (release(), PROGRESSING, LATER, QueueName.URGENT),
+        (release(), None, LATER, QueueName.URGENT),
+        (release(phase="Healthy"), HEALTHY, NOW, None),
+        (release(phase="Healthy"), FAILED, NOW, QueueName.URGENT),
+        (release(phase="Healthy", health="healthy"), PROGRESSING, LATER, None),
+        (release(claim="c2"), HEALTHY, NOW, None),
+        (release(phase="Healthy", generation=2), HEALTHY, NOW, QueueName.URGENT),
+        (release(phase="RollingBack", quarantined=QUARANTINED), HEALTHY, NOW, None),
+        (release(phase=None), FAILED, NOW, None),
+    ],
+)
+def test_a_job_is_wanted_where_it_would_change_what_is_recorded(one, verdict, now, queue):
+    question = question_of(Tracked(release=one, seen_at=0.0), verdict, at=0.0, now=now)
+
+    assert (question.queue if question else None) is queue
+
+
+def test_a_rollback_that_nobody_carries_out_is_asked_for():
+    tracked = Tracked(release=release(phase="RollingBack", quarantined=QUARANTINED), seen_at=0.0)
+
+    question = question_of(tracked, None, at=STUCK_SECONDS, now=NOW)
+
+    assert question == Question(about="rollback", queue=QueueName.URGENT)
+    assert look_in(tracked, view_of(tracked, cache_of(), at=0.5, now=NOW), at=0.5, now=NOW) == 1.5
+
+
+def test_the_same_question_is_asked_with_growing_pauses_until_the_release_changes():
+    one, question = release(), Question(about="well", queue=QueueName.BACKGROUND)
+    asked: Asked | None = None
+    times = [0.0]
+    for _ in range(8):
+        asked = again(asked, question, one, job="j", at=times[-1])
+        assert not is_due(asked, question, one, at=times[-1] + asked.pause_seconds - 0.01)
+        assert is_due(asked, question, release(version=101), at=times[-1])
+        assert is_due(asked, replace(question, about="failed"), one, at=times[-1])
+        times.append(times[-1] + asked.pause_seconds)
+        assert is_due(asked, question, one, at=times[-1])
+
+    pauses = [after - before for before, after in itertools.pairwise(times)]
+    assert pauses[:4] == [2.0, 4.0, 8.0, 16.0]
+    assert max(pauses) == LONGEST_PAUSE_SECONDS
+
+
+def test_time_alone_is_waited_for_until_the_deadline():
+    tracked = Tracked(release=release(), seen_at=-100.0)
+    view = view_of(tracked, cache_of(deployment(version=99, ready=0)), at=0.0, now=NOW)
+
+    assert look_in(tracked, view, at=0.0, now=NOW) == 300.0
+    settled = Tracked(release=release(phase="Healthy"), seen_at=-100.0)
+    assert look_in(settled, view, at=0.0, now=NOW) is None
+
+
+FOREIGN = {"f:metadata": {}}
+
+
+def drifts(tracked: Tracked, cache: Cache, *, at: float) -> list[How]:
+    return [one.how for one in confirmed(tracked, cache, at=at)]
+
+
+def test_a_drift_is_told_once_and_only_when_no_sync_has_come_to_light_meanwhile():
+    tracked = Tracked(release=release(phase="Healthy"), seen_at=0.0)
+    cache = cache_of(deployment(version=110, fields=FOREIGN))
+
+    first = drifts(tracked, cache, at=1.0)
+    second = drifts(tracked, cache, at=1.0 + CONFIRM_SECONDS)
+    third = drifts(tracked, cache, at=2.0)
+    cache.show(DEPLOYMENTS, raw(deployment(version=120)))
+    healed = drifts(tracked, cache, at=3.0)
+    cache.show(DEPLOYMENTS, raw(deployment(version=130, fields=FOREIGN)))
+    drifts(tracked, cache, at=4.0)
+
+    assert (first, second, third, healed) == ([], [How.CHANGED], [], [])
+    assert drifts(tracked, cache, at=5.0) == [How.CHANGED]
+
+
+def test_a_deletion_is_a_drift():
+    tracked = Tracked(release=release(phase="Healthy"), seen_at=0.0)
+    cache = cache_of(deployment(version=99))
+
+    cache.remove(DEPLOYMENTS, raw(deployment(version=110)))
+    drifts(tracked, cache, at=1.0)
+
+    assert confirmed(tracked, cache, at=2.0) == [Drift(key=KEY, how=How.DELETED)]
+
+
+@pytest.mark.parametrize(
+    ("one", "version"),
+    [
+        (release(phase="Healthy", claim="c2"), 110),  # a sync runs
+        (release(phase="Healthy"), 99),  # as it was before the record was written
+    ],
+)
+def test_what_a_sync_does_is_no_drift(one: Release, version: int):
+    tracked = Tracked(release=one, seen_at=0.0)
+    cache = cache_of(deployment(version=version, fields=FOREIGN))
+
+    assert drifts(tracked, cache, at=1.0) == []
+    assert drifts(tracked, cache, at=2.0) == []
