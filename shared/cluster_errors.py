@@ -1,7 +1,7 @@
 """A Kubernetes API server's error answers as errors of our tree.
 
 In: code, headers and body of an answer that is not 2xx; the body is a `Status`, or anything else when a proxy answers.
-Out: ClusterDown for what may pass by itself, ClusterError and its kinds for what will not. No state.
+Out: ClusterDown or Unavailable for what may pass by itself, ClusterError and its kinds for what will not. No state.
 
 Not wrapped: 404 for an object that is only looked up (`Cluster.get`, `Cluster.delete`) is an answer, not an error.
 """
@@ -20,6 +20,7 @@ from towline.shared.errors import (
     Immutable,
     Problem,
     TowlineError,
+    Unavailable,
 )
 from towline.shared.model import Object
 from towline.shared.objects import is_secret, key_of, redact
@@ -68,6 +69,13 @@ def error_of(
             f"{doing}: the API server answered {code}: {message}",
             hint="it is overloaded, restarting, or a webhook of it does not answer; this is tried again",
             retry_after=retry_after(headers),
+        )
+    if _has_cause(
+        status, "NamespaceTerminating"
+    ):  # sent as 403, although it is a matter of time and not of rights
+        return Unavailable(
+            f"{doing}: {message}",
+            hint="this is tried again until the namespace is gone; `kubectl describe namespace` says what it waits for",
         )
     name = str(key_of(object)) if object is not None else None
     causes = _causes(status, object=object, name=name)

@@ -69,7 +69,9 @@ def watcher_of(config: Config, name: str, *, observe: Observe | None = None) -> 
     """The watcher of one cluster; requests are counted in metrics unless `observe` is told of them."""
     broker = Broker(config.redis_url(), patient=False)  # it has a cluster to keep up with meanwhile
     metrics = Metrics(broker)
-    cluster = connect(config.clusters[name], parallel=CONNECTIONS_KEPT, observe=observe or metrics.observe_request)
+    cluster = connect(
+        config.clusters[name], parallel=CONNECTIONS_KEPT, observe=observe or metrics.observe_request
+    )
     watching = Watching(
         config=config,
         name=name,

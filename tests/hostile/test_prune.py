@@ -352,3 +352,13 @@ def grant_reading(service: Service, account: str) -> None:
             "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
         }
     )
+
+
+def test_a_kind_that_cannot_be_listed_does_not_stop_a_release_for_good(service: Service) -> None:
+    kinds = {"ConfigMap", "SubjectAccessReview.authorization.k8s.io", "Binding"}
+
+    service.sync(
+        config_map("settings"), listing=Listing(group_kinds=frozenset(kinds), namespaces=frozenset())
+    )
+
+    assert service.live("ConfigMap", "settings") is not None

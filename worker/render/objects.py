@@ -94,7 +94,7 @@ def checked(rendered: Rendered) -> list[Problem]:
     if not isinstance(metadata, dict):
         problems.append(_problem(rendered, "has no metadata", path="metadata"))
     elif not (_is_text(metadata.get("name")) or _is_text(metadata.get("generateName"))):
-        problems.append(_problem(rendered, "has no name", path="metadata.name"))
+        problems.append(_problem(rendered, _missing_name(metadata.get("name")), path="metadata.name"))
     elif not isinstance(metadata.get("namespace", ""), str):
         problems.append(_problem(rendered, "has a namespace that is not text", path="metadata.namespace"))
     if isinstance(value.get("sops"), dict) and "mac" in value["sops"]:
@@ -102,6 +102,12 @@ def checked(rendered: Rendered) -> list[Problem]:
             _problem(rendered, "is encrypted with SOPS, which cannot be decrypted yet", path="sops")
         )
     return problems or _size(rendered)
+
+
+def _missing_name(name: object) -> str:
+    if isinstance(name, bool | int | float):  # `name: 123`, and in YAML also `name: y`
+        return f"has a name that is a {_kind_of(name)}; put it in quotes"
+    return "has no name"
 
 
 def _size(rendered: Rendered) -> list[Problem]:

@@ -95,6 +95,17 @@ def test_a_field_conflict_names_the_fields_and_their_manager():
     ]
 
 
+def test_a_namespace_that_is_being_deleted_is_waited_for_and_no_question_of_rights():
+    cause = {"reason": "NamespaceTerminating", "message": "namespace shop is being terminated"}
+    text = 'configmaps "web" is forbidden: unable to create new content in namespace shop'
+
+    failed = error(403, status(text, reason="Forbidden", causes=[cause]))
+
+    assert failed.retry
+    assert text in failed.message
+    assert "service account" not in failed.hint
+
+
 def test_a_write_that_lost_a_race_may_be_tried_again_and_an_existing_object_not():
     race = error(409, status("the object has been modified", reason="Conflict"))
     exists = error(409, status('"web" already exists', reason="AlreadyExists"))

@@ -86,7 +86,14 @@ def test_items_of_a_list_have_their_own_lines(source: bytes) -> None:
         ({"apiVersion": "v1", "kind": "ConfigMap"}, "has no metadata"),
         ({"apiVersion": "v1", "kind": "ConfigMap", "metadata": []}, "has no metadata"),
         ({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {}}, "has no name"),
-        ({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": 7}}, "has no name"),
+        (
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": 7}},
+            "a name that is a number; put it in",
+        ),
+        (
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": True}},
+            "a name that is a truth value",
+        ),
         ({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "namespace": 7}}, "not text"),
         ("text", "is a text, not an object"),
         ([map_named("a")], "is a list, not an object; allowed: objects of their own, or a `kind: List`"),
