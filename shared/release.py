@@ -173,6 +173,7 @@ class ReleaseStatus(Record):
     observed_generation: int = 0
     claim: str = ""
     conditions: tuple[Condition, ...] = ()
+    drift: tuple[str, ...] = ()  # what differs from what was applied and is not put back, one line an object
     history: tuple[HistoryEntry, ...] = ()
 
     def stored_of(self, revision: str) -> StoredRevision | None:
@@ -259,6 +260,7 @@ def status_to_write(
             "short_revision": short(status.revision),
             "short_stable_revision": short(status.stable_revision),
             "quarantined": _bounded_quarantine(status.quarantined),
+            "drift": _bounded_notes(status.drift),
             "history": bounded_history(status.history, keep=history),
             "observed_generation": release.generation,
             # Who writes without a claim leaves the mark of an attempt that did not finish where it is.

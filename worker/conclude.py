@@ -18,9 +18,9 @@ from functools import partial
 import structlog
 
 from towline.shared.errors import TowlineError
-from towline.shared.jobs import ConcludeArguments, QueueName, sync_call
+from towline.shared.jobs import ConcludeArguments
 from towline.shared.metrics import PUSH_TO_HEALTHY, ROLLBACKS
-from towline.shared.model import Phase, ReleaseName, Trigger, short
+from towline.shared.model import Phase, ReleaseName, short
 from towline.shared.release import Release, ReleaseStatus
 from towline.shared.views import ReleaseView
 from towline.shared.wanted import Lease
@@ -32,7 +32,7 @@ from towline.worker.rollback import restore
 from towline.worker.stages import Stages
 from towline.worker.state import Standing, standing
 from towline.worker.steer import heed
-from towline.worker.sync import RENEW_SECONDS, renew
+from towline.worker.sync import RENEW_SECONDS, let_others_go_on, renew
 from towline.worker.tools import Tools
 from towline.worker.verify import verdict_of
 
@@ -58,17 +58,7 @@ def conclude(tools: Tools, arguments: ConcludeArguments) -> str:
     finally:
         with tools.broker.guard():
             lease.drop()
-        _let_others_go_on(tools, name)
-
-
-def _let_others_go_on(tools: Tools, name: ReleaseName) -> None:
-    """A sync job that came while a rollback held the lease has ended: what it was to do gets another one."""
-    with tools.broker.guard():
-        wanted = tools.queue.wishes.get(str(name))
-    if wanted is not None:
-        queue = QueueName.URGENT if wanted.trigger is Trigger.OPERATOR else QueueName.SYNCS
-        call = sync_call(str(name), revision=wanted.revision, trigger=wanted.trigger, queue=queue)
-        tools.queue.enqueue([call])
+        let_others_go_on(tools, name)
 
 
 def _concluded(tools: Tools, name: ReleaseName, view: ReleaseView, lease: Lease) -> str:

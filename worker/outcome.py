@@ -124,11 +124,11 @@ def view_of(
     )
 
 
-def announce(records: Records, release: Release, *, reason: str) -> None:
-    """A Kubernetes Event on the release; one that cannot be made changes nothing else."""
+def announce(records: Records, release: Release, *, reason: str, message: str = "") -> None:
+    """A Kubernetes Event on the release, with its own message by default; one that cannot be made changes nothing else."""
     kind = "Normal" if reason in GOOD_EVENTS else "Warning"
     try:
-        records.event(release, reason=reason, message=release.status.message, type=kind)
+        records.event(release, reason=reason, message=message or release.status.message, type=kind)
     except TowlineError as error:
         log.warning("release.event", release=release.name, error=error.message)
 

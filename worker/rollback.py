@@ -82,6 +82,11 @@ def restore(place: Standing, stored: StoredRevision, lease: Lease, stages: Stage
     return Restored(written=written, not_reverted=(*left, *map(str, refused)))
 
 
+def plan_of_stored(place: Standing, stored: StoredRevision) -> Plan:
+    """What brings the objects of this stored revision back, but for what a rollback leaves alone; not checked yet."""
+    return reversible(_plan(place, _load(place, stored)))[0]
+
+
 def _load(place: Standing, stored: StoredRevision) -> tuple[Placed, ...]:
     """The stored objects, judged by the policy again: what the environment allows may have changed since."""
     assert place.release is not None

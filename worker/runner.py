@@ -37,6 +37,7 @@ from towline.shared.jobs import (
 from towline.shared.queue import Parked
 from towline.worker.beat import every
 from towline.worker.conclude import conclude
+from towline.worker.heal import heal
 from towline.worker.push import push
 from towline.worker.refs import refs
 from towline.worker.steer import steer
@@ -62,6 +63,7 @@ TABLE: dict[JobName, Callable[[Tools, Any], str]] = {
     JobName.SYNC: sync,
     JobName.CONCLUDE: conclude,
     JobName.STEER: steer,
+    JobName.HEAL: heal,
     JobName.REFS: refs,
 }
 

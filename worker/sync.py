@@ -26,8 +26,8 @@ from towline.shared.errors import (
     RenderError,
     TowlineError,
 )
-from towline.shared.jobs import QueueName, SyncArguments, conclude_call
-from towline.shared.model import ReleaseName
+from towline.shared.jobs import QueueName, SyncArguments, conclude_call, sync_call
+from towline.shared.model import ReleaseName, Trigger
 from towline.shared.wanted import Lease, Wanted
 from towline.worker.apply import apply
 from towline.worker.beat import every
@@ -119,6 +119,16 @@ def _attempt(tools: Tools, name: ReleaseName, wanted: Wanted, lease: Lease) -> t
                 raise
             outcome = unrecorded(tools, name, wanted, error)
         return tell(tools, name, wanted, outcome, attempt.stages), outcome
+
+
+def let_others_go_on(tools: Tools, name: ReleaseName) -> None:
+    """A sync job that came while another job held the lease has ended: what it was to do gets another one."""
+    with tools.broker.guard():
+        wanted = tools.queue.wishes.get(str(name))
+    if wanted is not None:
+        queue = QueueName.URGENT if wanted.trigger is Trigger.OPERATOR else QueueName.SYNCS
+        call = sync_call(str(name), revision=wanted.revision, trigger=wanted.trigger, queue=queue)
+        tools.queue.enqueue([call])
 
 
 def give_up(tools: Tools, arguments: SyncArguments, reason: str) -> None:

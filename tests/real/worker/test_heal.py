@@ -1,0 +1,160 @@
+"""What somebody changes in the cluster is put back, or reported, by what the record holds: no Git is asked."""
+
+import json
+
+import pytest
+from parts.eventually import eventually
+from parts.manifests import config_map, deployment, several
+
+from towline.shared.jobs import HealArguments, SteerArguments, Steering
+from towline.shared.model import Phase
+from towline.worker.heal import heal
+from towline.worker.steer import steer
+
+ORDERS = "services/orders/app.yaml"
+TEAM = ".towline.yaml"
+
+
+def look(engine) -> str:
+    """What the watcher asks for when it sees an object differ."""
+    return heal(engine.tools, HealArguments(release="staging/orders"))
+
+
+def edit(engine, control_plane, kind: str, name: str, patch: dict, *, manager: str = "kubectl-edit") -> None:
+    """Somebody changes an object."""
+    control_plane.kubectl(
+        *("-n", engine.namespace, "patch", kind, name, "--type=merge", f"--field-manager={manager}"),
+        *("--patch", json.dumps(patch)),
+    )
+
+
+@pytest.fixture
+def orders(engine):
+    """A service that is deployed and healthy; its revision."""
+    revision = engine.deploy({ORDERS: several(config_map("orders", a="1"), deployment("orders"))})
+    engine.eventually("orders", Phase.HEALTHY)
+    return revision
+
+
+def test_a_changed_field_is_put_back_and_told_with_whoever_changed_it(engine, orders, control_plane):
+    edit(engine, control_plane, "configmap", "orders", {"data": {"a": "2"}}, manager="mallory")
+
+    line = look(engine)
+
+    assert engine.live("ConfigMap", "orders")["data"] == {"a": "1"}
+    assert "/data/a by mallory" in line
+    events = control_plane.kubectl("-n", engine.namespace, "events", "--for", "release/orders")
+    assert "DriftHealed" in events
+
+
+def test_a_removed_field_and_a_deleted_object_come_back(engine, orders, control_plane):
+    edit(engine, control_plane, "configmap", "orders", {"data": None})
+    control_plane.kubectl("-n", engine.namespace, "delete", "deployment", "orders")
+
+    line = look(engine)
+
+    assert engine.live("ConfigMap", "orders")["data"] == {"a": "1"}
+    assert engine.live("Deployment", "orders", api_version="apps/v1") is not None
+    assert "Deployment.apps" in line
+    assert "was deleted" in line
+
+
+def test_what_others_add_is_no_drift(engine, orders, control_plane):
+    edit(engine, control_plane, "configmap", "orders", {"data": {"b": "theirs"}})
+    live = engine.live("ConfigMap", "orders")
+
+    assert look(engine) == "as it was applied"
+    assert engine.live("ConfigMap", "orders") == live
+
+
+def test_nothing_is_written_where_nothing_differs(engine, orders):
+    before = engine.release("orders")
+
+    assert look(engine) == "as it was applied"
+    assert engine.release("orders") == before
+
+
+@pytest.mark.parametrize("engine", [{"environment": {"drift": "report"}}], indirect=True)
+def test_an_environment_that_only_reports_says_who_changed_what_and_writes_nothing(
+    engine, orders, control_plane
+):
+    edit(engine, control_plane, "configmap", "orders", {"data": {"a": "2"}}, manager="mallory")
+
+    look(engine)
+    look(engine)
+
+    assert engine.live("ConfigMap", "orders")["data"] == {"a": "2"}
+    assert "/data/a by mallory" in engine.release("orders").status.drift[0]
+    events = control_plane.kubectl("-n", engine.namespace, "events", "--for", "release/orders")
+    assert events.count("Drifted") == 1
+
+
+@pytest.mark.parametrize("engine", [{"environment": {"drift": "off"}}], indirect=True)
+def test_an_environment_that_does_not_look_leaves_everything(engine, orders, control_plane):
+    edit(engine, control_plane, "configmap", "orders", {"data": {"a": "2"}})
+
+    look(engine)
+
+    assert engine.live("ConfigMap", "orders")["data"] == {"a": "2"}
+
+
+def test_a_field_that_is_to_be_ignored_stays_and_the_rest_is_put_back(engine, control_plane):
+    team = 'services: {orders: {path: services/orders, ignore_drift: ["/data/a"]}}'
+    engine.deploy({ORDERS: config_map("orders", a="1", b="1"), TEAM: team})
+    engine.eventually("orders", Phase.HEALTHY)
+
+    edit(engine, control_plane, "configmap", "orders", {"data": {"a": "2"}})
+    ignored = look(engine)
+    edit(engine, control_plane, "configmap", "orders", {"data": {"a": "3", "b": "3"}})
+    look(engine)
+
+    assert ignored == "as it was applied"
+    assert engine.live("ConfigMap", "orders")["data"] == {"a": "3", "b": "1"}
+
+
+def test_an_object_that_somebody_writes_again_and_again_is_left_alone_and_named(
+    engine, orders, control_plane
+):
+    for number in range(2, 6):
+        edit(engine, control_plane, "configmap", "orders", {"data": {"a": str(number)}}, manager="operator-x")
+        line = look(engine)
+
+    assert engine.live("ConfigMap", "orders")["data"] == {"a": "5"}
+    assert "left alone" in line
+    assert "/data/a by operator-x" in engine.release("orders").status.drift[0]
+
+
+def test_replicas_set_through_the_scale_subresource_are_no_drift_a_second_time(engine, orders, control_plane):
+    control_plane.kubectl("-n", engine.namespace, "scale", "deployment", "orders", "--replicas=2")
+
+    look(engine)
+
+    assert engine.live("Deployment", "orders", api_version="apps/v1")["spec"]["replicas"] == 2
+    assert look(engine) == "as it was applied"
+
+
+def test_a_suspended_release_is_healed(engine, orders, control_plane):
+    steer(engine.tools, SteerArguments(release="staging/orders", action=Steering.SUSPEND, operator="ada"))
+    edit(engine, control_plane, "configmap", "orders", {"data": {"a": "2"}})
+
+    look(engine)
+
+    assert engine.live("ConfigMap", "orders")["data"] == {"a": "1"}
+    assert engine.release("orders").status.phase is Phase.SUSPENDED
+
+
+def test_a_job_that_is_gone_does_not_run_again(engine, control_plane):
+    job = """apiVersion: batch/v1
+kind: Job
+metadata: {name: once}
+spec:
+  template:
+    spec: {restartPolicy: Never, containers: [{name: main, image: example.com/once}]}
+"""
+    engine.deploy({ORDERS: several(config_map("orders"), job)})
+    eventually(lambda: engine.live("Job", "once", api_version="batch/v1"))
+    control_plane.kubectl("-n", engine.namespace, "delete", "job", "once")
+
+    look(engine)
+
+    assert engine.live("Job", "once", api_version="batch/v1") is None
