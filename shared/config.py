@@ -22,11 +22,14 @@ from towline.shared.config_file import (
     RepositoryPart,
     SecretSource,
     TowlineFile,
+    VerifyPart,
 )
 from towline.shared.config_values import BRANCH
 from towline.shared.documents import Limits
 from towline.shared.errors import ConfigError, NotFound, UnknownRepository
 from towline.shared.model import Forge
+from towline.shared.pod_limits import USUAL as USUAL_PODS
+from towline.shared.pod_limits import PodLimits
 from towline.shared.prune_limit import PruneLimit
 from towline.shared.secret import Secret
 from towline.shared.validation import nearest, read_single, validated
@@ -81,6 +84,7 @@ class Environment:
     unverified: bool
     drift: str | None
     ttl_seconds: int | None
+    pod_limits: PodLimits = USUAL_PODS
     template: str | None = None
 
 
@@ -292,6 +296,18 @@ def _environment(name: str, part: EnvironmentPart) -> Environment:
         unverified=part.unverified,
         drift=part.drift,
         ttl_seconds=part.ttl,
+        pod_limits=_pod_limits(part.verify),
+    )
+
+
+def _pod_limits(part: VerifyPart) -> PodLimits:
+    return PodLimits(
+        image_pull_tries=part.image_pull_tries,
+        crash_restarts=part.crash_restarts,
+        unschedulable_seconds=part.unschedulable,
+        start_error_seconds=part.start_error,
+        mount_error_seconds=part.mount_error,
+        create_refused_seconds=part.create_refused,
     )
 
 

@@ -27,6 +27,7 @@ from towline.shared.config_values import (
 )
 from towline.shared.durations import Seconds
 from towline.shared.model import Forge
+from towline.shared.pod_limits import USUAL as PODS
 from towline.shared.prune_limit import USUAL
 
 # These are pruned only by name: with them goes what nobody can bring back.
@@ -103,6 +104,37 @@ class ClusterPart(Part):
         return self
 
 
+class VerifyPart(Part):
+    """How much trouble at the pods of a new revision is borne before it counts as failed."""
+
+    image_pull_tries: Annotated[int, Field(ge=1, le=20)] = Field(
+        default=PODS.image_pull_tries, description="Tries to pull an image."
+    )
+    crash_restarts: Annotated[int, Field(ge=0, le=20)] = Field(
+        default=PODS.crash_restarts, description="Restarts of a container that crashes."
+    )
+    unschedulable: Seconds = Field(
+        default=int(PODS.unschedulable_seconds),
+        description="How long a pod may fit on no node, unless an autoscaler says that one comes.",
+        json_schema_extra={"default": "30s"},
+    )
+    start_error: Seconds = Field(
+        default=int(PODS.start_error_seconds),
+        description="How long a container may fail to be created or started.",
+        json_schema_extra={"default": "10s"},
+    )
+    mount_error: Seconds = Field(
+        default=int(PODS.mount_error_seconds),
+        description="How long a volume may fail to be mounted.",
+        json_schema_extra={"default": "15s"},
+    )
+    create_refused: Seconds = Field(
+        default=int(PODS.create_refused_seconds),
+        description="How long quota or admission may refuse to let a pod be created.",
+        json_schema_extra={"default": "3s"},
+    )
+
+
 class EnvironmentPart(Part):
     """Where a branch is deployed, and the limits there."""
 
@@ -139,6 +171,9 @@ class EnvironmentPart(Part):
     drift: Literal["heal", "report", "off"] | None = Field(
         default=None,
         description="What is done about changes made in the cluster, where a service does not say.",
+    )
+    verify: VerifyPart = Field(
+        default_factory=VerifyPart, description="When trouble at the pods of a new revision makes it fail."
     )
     ttl: Seconds | None = Field(
         default=None, description="How long an environment of a template lives after its last push."

@@ -17,8 +17,8 @@ class PodLimits:
     crash_restarts: int = 2  # a container may crash until what it needs is there
     unschedulable_seconds: float = 30  # pods of an older revision may have to leave first
     start_error_seconds: float = 10  # the kubelet's next try comes after 10 to 15 s
-    mount_seconds: float = 15  # with at least MOUNT_TRIES (worker/health/pods.py) in that time
-    refused_seconds: float = 3  # controllers try to create a refused pod some ten times in that time
+    mount_error_seconds: float = 15  # with at least MOUNT_TRIES (worker/health/pods.py) in that time
+    create_refused_seconds: float = 3  # controllers try to create a refused pod some ten times in that time
 
 
 USUAL = PodLimits()

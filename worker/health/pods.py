@@ -101,7 +101,7 @@ def _mount(case: Case, pod: Pod) -> Finding:
     )
     limits = case.limits
     needed, seconds = (
-        (MISSING_TRIES, limits.start_error_seconds) if missing else (MOUNT_TRIES, limits.mount_seconds)
+        (MISSING_TRIES, limits.start_error_seconds) if missing else (MOUNT_TRIES, limits.mount_error_seconds)
     )
     if tries < needed:
         return NOTHING
@@ -197,8 +197,8 @@ def _refused(case: Case) -> Finding:
         missing=missing_in(message, case.workload.key.namespace),
     )
     if QUOTA in message and any(pod.is_terminating for pod in case.seen.pods):
-        return Finding(look_again_at=case.now + timedelta(seconds=case.limits.refused_seconds))
-    return case.lasting(fault, began, case.limits.refused_seconds)
+        return Finding(look_again_at=case.now + timedelta(seconds=case.limits.create_refused_seconds))
+    return case.lasting(fault, began, case.limits.create_refused_seconds)
 
 
 def _refusal(case: Case) -> tuple[ObjectKey, str, datetime | None] | None:

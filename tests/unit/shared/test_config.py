@@ -10,6 +10,7 @@ import pytest
 from towline.shared.config import Config, load_config, parse_config
 from towline.shared.errors import ConfigError, NotFound, Problem, UnknownRepository
 from towline.shared.model import Forge
+from towline.shared.pod_limits import USUAL, PodLimits
 from towline.shared.secret import Secret
 
 EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "towline.yaml"
@@ -63,6 +64,7 @@ def test_the_published_example_means_what_it_says() -> None:
     assert config.clusters["here"].in_cluster
     assert production.allowed_kinds is not None and "Ingress.networking.k8s.io" in production.allowed_kinds
     assert (production.service_account, production.max_prune.allowed(100)) == ("deployer", 25)
+    assert production.pod_limits == PodLimits(crash_restarts=4, unschedulable_seconds=120)
     assert config.templates["preview"].ttl_seconds == 72 * 3600
     assert shop.webhook.forge is Forge.GITHUB and len(shop.webhook.secrets) == 2
     assert shop.credentials is not None
@@ -92,6 +94,7 @@ def test_an_environment_has_its_limits_by_default() -> None:
     assert environment.create_namespace and not environment.unverified
     assert environment.max_prune.allowed(8) == 5
     assert environment.template is None
+    assert environment.pod_limits == USUAL
 
 
 def test_templates_may_not_touch_the_cluster_unless_they_say_so() -> None:
