@@ -156,6 +156,7 @@ def operator_delivery(caller: Caller, *, repository: str, ref: str, allow_prune:
         pushes=(Push(ref=ref, before=None, after=None),),
         received_at=time.time(),
         trigger=Trigger.OPERATOR,
+        operator=caller.grant.name,
         allow_prune=allow_prune,
     )
 

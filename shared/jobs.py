@@ -61,6 +61,7 @@ class PushArguments(Arguments):
     sequence: int
     trigger: str
     delivery: str
+    operator: str = ""
     release: str | None = None
     allow_prune: bool = False
     received_at: float

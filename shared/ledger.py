@@ -106,6 +106,7 @@ class NewDelivery(BaseModel):
     pushes: tuple[Push, ...] = ()
     received_at: float
     trigger: Trigger = Trigger.WEBHOOK
+    operator: str = ""  # who asks, where it is one
     allow_prune: bool = False  # an operator's word for removals above the limit
 
 
@@ -311,6 +312,7 @@ def _arguments(new: NewDelivery, push: Push, sequence: int) -> PushArguments:
         sequence=sequence,
         trigger=new.trigger.value,
         delivery=new.id,
+        operator=new.operator,
         allow_prune=new.allow_prune,
         received_at=new.received_at,
     )

@@ -154,6 +154,7 @@ def _wanted(arguments: PushArguments, release: str, tip: Revision) -> Wanted:
         sequence=arguments.sequence,
         trigger=Trigger(arguments.trigger),
         delivery=arguments.delivery,
+        operator=arguments.operator,
         received_at=arguments.received_at,
         full=arguments.release is not None and arguments.trigger == Trigger.OPERATOR,
         allow_prune=arguments.allow_prune,
