@@ -6,10 +6,14 @@ from pathlib import Path
 import pytest
 import yaml
 from parts.control_plane import KubectlError
-from parts.manifests import config_map
+from parts.eventually import eventually
+from parts.manifests import config_map, deployment, several
+from parts.watched import Running
 
 from towline.shared.config import parse_config
 from towline.shared.documents import load_documents
+from towline.shared.watchers import Watchers
+from towline.worker.start_watch import watcher_of
 
 BASE = Path(__file__).parents[3] / "k8s" / "base"
 WORKER = "system:serviceaccount:towline-system:towline-worker"
@@ -63,12 +67,8 @@ def test_the_configuration_in_them_is_one_that_towline_reads():
     assert config.environment("staging").service_account == "deployer"
 
 
-@pytest.mark.parametrize(
-    "engine", [{"environment": {"service_account": "deployer", "create_namespace": False}}], indirect=True
-)
-def test_the_workers_account_can_sync_by_the_environments_account_and_do_no_more(
-    installed, engine, control_plane, tmp_path
-):
+def as_the_workers_account(engine, control_plane, folder):
+    """The environment's namespace with its deployer, and everything from now on as the account of the manifests."""
     namespace = engine.namespace
     control_plane.kubectl("create", "namespace", namespace)
     control_plane.kubectl("-n", namespace, "create", "serviceaccount", "deployer")
@@ -81,7 +81,17 @@ def test_the_workers_account_can_sync_by_the_environments_account_and_do_no_more
     )
     control_plane.kubectl("-n", namespace, *grant)
     token = control_plane.kubectl("-n", "towline-system", "create", "token", "towline-worker").strip()
-    engine.use_token(token, control_plane, tmp_path)
+    engine.use_token(token, control_plane, folder)
+
+
+@pytest.mark.parametrize(
+    "engine", [{"environment": {"service_account": "deployer", "create_namespace": False}}], indirect=True
+)
+def test_the_workers_account_can_sync_by_the_environments_account_and_do_no_more(
+    installed, engine, control_plane, tmp_path
+):
+    namespace = engine.namespace
+    as_the_workers_account(engine, control_plane, tmp_path)
 
     revision = engine.deploy({"services/orders/app.yaml": config_map("orders")})
     engine.conclude("orders")
@@ -98,3 +108,19 @@ def test_the_workers_account_can_sync_by_the_environments_account_and_do_no_more
     ):
         with pytest.raises(KubectlError):
             control_plane.kubectl("auth", "can-i", verb, what, "--as", WORKER, "-n", namespace)
+
+
+@pytest.mark.parametrize(
+    "engine", [{"environment": {"service_account": "deployer", "create_namespace": False}}], indirect=True
+)
+def test_the_workers_account_can_watch_what_the_environments_account_applied(
+    installed, engine, control_plane, tmp_path
+):
+    as_the_workers_account(engine, control_plane, tmp_path)
+    engine.deploy({"services/orders/app.yaml": several(config_map("orders"), deployment("orders"))})
+
+    running = Running(watcher_of(engine.tools.config, "test"))
+
+    eventually(lambda: Watchers(engine.tools.broker).active(["test"]), within=20)
+    assert len(running.watcher.scene.cache.members) == 2
+    running.stop()
