@@ -12,7 +12,7 @@ from pathlib import Path
 from towline.shared.cluster import Cluster
 from towline.shared.discovery import Resource
 from towline.shared.documents import load_documents
-from towline.shared.errors import ClusterDown, ClusterError, Conflict, UnknownKind
+from towline.shared.errors import ClusterDown, ClusterError, Unavailable, UnknownKind
 from towline.shared.model import Object
 from towline.shared.objects import GROUP, MANAGER, annotations_of, digest, is_terminating
 from towline.shared.release import ENVIRONMENT, RELEASE
@@ -32,7 +32,7 @@ CRD = Resource(
 
 
 def ensure_namespace(cluster: Cluster, name: str, *, environment: str) -> None:
-    """Make the namespace of an environment when it is missing. Raises Conflict while it is being deleted."""
+    """Make the namespace of an environment when it is missing. Raises Unavailable while it is being deleted."""
     found = cluster.get(NAMESPACE, name, metadata_only=True)
     if found is None:
         try:
@@ -41,9 +41,9 @@ def ensure_namespace(cluster: Cluster, name: str, *, environment: str) -> None:
             if error.reason != "AlreadyExists":
                 raise
     elif is_terminating(found):
-        raise Conflict(
+        raise Unavailable(
             f"namespace {name} is being deleted",
-            hint="wait until it is gone; `kubectl describe` shows what is left",
+            hint="this is tried again until it is gone; `kubectl describe` shows what is left",
         )
 
 

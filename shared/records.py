@@ -247,7 +247,7 @@ class Records:
         self._cluster.create(body)
 
     def ensure_namespace(self, name: str, *, environment: str) -> None:
-        """Make the namespace of an environment when it is missing. Raises Conflict while it is being deleted."""
+        """Make the namespace of an environment when it is missing. Raises Unavailable while it is being deleted."""
         ensure_namespace(self._cluster, name, environment=environment)
 
     def ensure_crd(self) -> None:

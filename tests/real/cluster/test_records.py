@@ -12,7 +12,7 @@ from parts.cluster_client import ClientOf, config_map
 from parts.control_plane import ControlPlane, KubectlError
 
 from towline.shared.cluster import Cluster
-from towline.shared.errors import Conflict
+from towline.shared.errors import Conflict, Unavailable
 from towline.shared.model import Phase, ReleaseName, Result
 from towline.shared.objects import (
     ADDITIONAL_NAMESPACES,
@@ -266,7 +266,7 @@ def test_namespaces_are_made_once_and_not_while_they_are_deleted(
     found = cluster.get(resource, namespace_name)
     assert found is not None
     cluster.delete(resource, namespace_name, uid=metadata_of(found)["uid"], resource_version="")
-    with pytest.raises(Conflict, match="is being deleted"):
+    with pytest.raises(Unavailable, match="is being deleted"):
         records.ensure_namespace(namespace_name, environment="staging")
     cluster.merge_patch(
         cluster.resource("v1", "ConfigMap"), "settings", namespace_name, {"metadata": {"finalizers": None}}
