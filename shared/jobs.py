@@ -181,13 +181,13 @@ def steer_call(arguments: SteerArguments) -> Call:
     )
 
 
-def heal_call(release: str) -> Call:
+def heal_call(release: str, *, queue: QueueName) -> Call:
     """The job that looks after the drift of a release."""
     environment, _, service = release.partition("/")
     return Call(
         job=JobName.HEAL,
         arguments=HealArguments(release=release),
-        queue=QueueName.URGENT,
+        queue=queue,
         label=f"heal_{environment}_{service}",
         description=f"heal {release}",
     )

@@ -28,6 +28,7 @@ from towline.shared.model import ReleaseName
 from towline.shared.queue import Outbox, Parked
 from towline.shared.watchers import Watchers
 from towline.worker.runner import give_up_on
+from towline.worker.tending import Tending
 from towline.worker.tools import Tools
 
 TURN_SECONDS = 0.5
@@ -55,6 +56,10 @@ class Clock:
     swept_at: float = 0.0
     missing: frozenset[str] = frozenset()
     judging: dict[str, tuple[float, str]] = field(default_factory=dict)  # release -> when, job id
+    tending: Tending = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tending = Tending(self.tools)
 
     def turn(self, now: float) -> None:
         """One turn, when this clock is the active one."""
@@ -67,6 +72,7 @@ class Clock:
             self.tools.queue.forget_dead(now=now)
             self.tools.views.forget_syncing(before=now - FORGOTTEN_SECONDS)
         self.judge(now)
+        self.tending.turn(now)
         self.look(now)
 
     def _active(self) -> bool:
