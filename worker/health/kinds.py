@@ -1,170 +1,131 @@
-"""What each built-in kind looks like when it is healthy: a pure function of the object a kind.
+"""Health of Kubernetes' own kinds that need more than conditions: addresses, volumes, autoscalers, apps.
 
-Of kstatus' and Argo CD's rules the one that is right where they differ: a Deployment of 0 replicas is healthy as soon
-as it was observed; a missed progress deadline is a failure; a declared pause is `suspended`; what may never come (an
-Ingress' address, a load balancer's, a claim that waits for its first consumer) is not waited for.
+What may never come (an Ingress' address, a load balancer's, a volume that waits for its first consumer, metrics in a
+cluster that has none) is not waited for: it is healthy, with a note.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
 
 from towline.shared.model import Health, Object
+from towline.worker.health import apps
+from towline.worker.health.status import (
+    Condition,
+    Judgement,
+    conditions_of,
+    entries,
+    integer,
+    is_true,
+    mapping,
+    part,
+    text,
+)
+from towline.worker.health.surroundings import Surroundings
 
-Judgement = tuple[Health, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Condition:
-    """One of `status.conditions`."""
-
-    status: str
-    reason: str
-    message: str
-
-    @property
-    def text(self) -> str:
-        """Reason and message as one line."""
-        return ": ".join(part for part in (self.reason, self.message) if part)
-
-
-def conditions_of(object: Object) -> Mapping[str, Condition]:
-    """The conditions by type; what is not of the usual form is left out."""
-    found = {}
-    conditions = (object.get("status") or {}).get("conditions")
-    for item in conditions if isinstance(conditions, list) else []:
-        if isinstance(item, dict) and isinstance(item.get("type"), str):
-            found[item["type"]] = Condition(
-                status=str(item.get("status", "")),
-                reason=str(item.get("reason", "")),
-                message=str(item.get("message", "")),
-            )
-    return found
+HPA_CONDITIONS = "autoscaling.alpha.kubernetes.io/conditions"  # where autoscaling/v1 keeps them, as JSON
+HPA_CONDITIONS_BYTES = 16_384
+CANNOT_SCALE = frozenset({"FailedGetScale", "FailedUpdateScale", "InvalidSelector", "AmbiguousSelector"})
 
 
-def integer(value: Any, default: int = 0) -> int:  # noqa: ANN401 - whatever a status holds
-    """A count in a status, which is left out when it is 0."""
-    return value if isinstance(value, int) and not isinstance(value, bool) else default
+def service(object: Object, surroundings: Surroundings) -> Judgement:
+    """v1 Service."""
+    spec = part(object, "spec")
+    if spec.get("type") != "LoadBalancer":
+        return Health.HEALTHY, "exists"
+    if address := _address(object):
+        return Health.HEALTHY, f"has the address {address}"
+    if surroundings.load_balancers:
+        return Health.PROGRESSING, "waits for an address of the load balancer"
+    if not spec.get("clusterIP"):
+        return Health.PROGRESSING, "waits for its cluster IP"
+    return Health.HEALTHY, "has its cluster IP; no address of a load balancer (none is waited for)"
 
 
-def deployment(object: Object) -> Judgement:
-    """apps/v1 Deployment."""
-    spec, status, conditions = object.get("spec") or {}, object.get("status") or {}, conditions_of(object)
-    wanted = integer(spec.get("replicas"), 1)
-    if spec.get("paused"):
-        return Health.SUSPENDED, "its rollout is paused"
-    if "observedGeneration" not in status:
-        return Health.PROGRESSING, "its controller has not seen it yet"
-    progressing = conditions.get("Progressing")
-    if progressing and progressing.reason == "ProgressDeadlineExceeded":
-        return Health.FAILED, progressing.text
-    updated, available = integer(status.get("updatedReplicas")), integer(status.get("availableReplicas"))
-    if updated < wanted:
-        return Health.PROGRESSING, f"{updated} of {wanted} replicas are new"
-    if integer(status.get("replicas")) > updated:
-        return Health.PROGRESSING, "old replicas are being ended"
-    if available < updated:
-        return Health.PROGRESSING, f"{available} of {updated} new replicas are available"
-    return Health.HEALTHY, f"{available} of {wanted} replicas are available"
+def ingress(object: Object, surroundings: Surroundings) -> Judgement:
+    """networking.k8s.io Ingress (and the older groups)."""
+    if address := _address(object):
+        return Health.HEALTHY, f"has the address {address}"
+    if _class_of(object) in surroundings.ingress_classes:
+        return Health.PROGRESSING, "waits for an address of its controller"
+    return Health.HEALTHY, "has no address (none is waited for)"
 
 
-def stateful_set(object: Object) -> Judgement:
-    """apps/v1 StatefulSet."""
-    spec, status = object.get("spec") or {}, object.get("status") or {}
-    wanted = integer(spec.get("replicas"), 1)
-    strategy = spec.get("updateStrategy") or {}
-    if "observedGeneration" not in status:
-        return Health.PROGRESSING, "its controller has not seen it yet"
-    ready = integer(status.get("readyReplicas"))
-    if ready < wanted:
-        return Health.PROGRESSING, f"{ready} of {wanted} replicas are ready"
-    if strategy.get("type") == "OnDelete":
-        return Health.HEALTHY, f"{ready} of {wanted} replicas are ready; updated when deleted"
-    updated = integer(status.get("updatedReplicas"))
-    due = wanted - integer((strategy.get("rollingUpdate") or {}).get("partition"))
-    if updated < due:
-        return Health.PROGRESSING, f"{updated} of {due} replicas are new"
-    return Health.HEALTHY, f"{ready} of {wanted} replicas are ready"
+def _class_of(object: Object) -> str:
+    annotations = mapping(part(object, "metadata").get("annotations"))
+    return text(part(object, "spec").get("ingressClassName")) or text(
+        annotations.get("kubernetes.io/ingress.class")
+    )
 
 
-def daemon_set(object: Object) -> Judgement:
-    """apps/v1 DaemonSet."""
-    spec, status = object.get("spec") or {}, object.get("status") or {}
-    if "observedGeneration" not in status:
-        return Health.PROGRESSING, "its controller has not seen it yet"
-    wanted = integer(status.get("desiredNumberScheduled"))
-    updated, available = integer(status.get("updatedNumberScheduled")), integer(status.get("numberAvailable"))
-    if (spec.get("updateStrategy") or {}).get("type") != "OnDelete" and updated < wanted:
-        return Health.PROGRESSING, f"{updated} of {wanted} pods are new"
-    if available < wanted:
-        return Health.PROGRESSING, f"{available} of {wanted} pods are available"
-    return Health.HEALTHY, f"{available} of {wanted} pods are available"
+def _address(object: Object) -> str:
+    found = mapping(part(object, "status").get("loadBalancer")).get("ingress")
+    for entry in found if isinstance(found, list) else ():
+        address = text(mapping(entry).get("ip")) or text(mapping(entry).get("hostname"))
+        if address:
+            return address
+    return ""
 
 
-def replica_set(object: Object) -> Judgement:
-    """apps/v1 ReplicaSet."""
-    failure = conditions_of(object).get("ReplicaFailure")
-    if failure and failure.status == "True":
-        return Health.FAILED, failure.text
-    wanted = integer((object.get("spec") or {}).get("replicas"), 1)
-    available = integer((object.get("status") or {}).get("availableReplicas"))
-    health = Health.HEALTHY if available >= wanted else Health.PROGRESSING
-    return health, f"{available} of {wanted} replicas are available"
-
-
-def job(object: Object) -> Judgement:
-    """batch/v1 Job."""
-    conditions = conditions_of(object)
-    if (failed := conditions.get("Failed")) and failed.status == "True":
-        return Health.FAILED, failed.text
-    if (complete := conditions.get("Complete")) and complete.status == "True":
-        return Health.HEALTHY, "complete"
-    if (object.get("spec") or {}).get("suspend"):
-        return Health.SUSPENDED, "suspended"
-    return Health.PROGRESSING, "runs"
-
-
-def pod(object: Object) -> Judgement:
-    """A Pod of its own."""
-    status = object.get("status") or {}
-    phase = status.get("phase")
-    if phase == "Succeeded":
-        return Health.HEALTHY, "has ended well"
-    if phase == "Failed":
-        return Health.FAILED, str(status.get("message") or status.get("reason") or "has failed")
-    ready = conditions_of(object).get("Ready")
-    if phase == "Running" and ready and ready.status == "True":
-        return Health.HEALTHY, "is ready"
-    return Health.PROGRESSING, f"is {phase or 'new'}"
-
-
-def claim(object: Object) -> Judgement:
+def claim(object: Object, _: Surroundings) -> Judgement:
     """PersistentVolumeClaim: one that waits for its first consumer is judged by its pods."""
-    phase = (object.get("status") or {}).get("phase")
+    phase = part(object, "status").get("phase")
     if phase == "Lost":
         return Health.FAILED, "its volume is lost"
-    return Health.HEALTHY, "is bound" if phase == "Bound" else "waits for its first consumer"
+    if phase == "Bound":
+        return Health.HEALTHY, "is bound"
+    return Health.HEALTHY, "is not bound yet: its pods wait for it"
 
 
-def definition(object: Object) -> Judgement:
-    """CustomResourceDefinition."""
-    conditions = conditions_of(object)
-    if (names := conditions.get("NamesAccepted")) and names.status == "False":
-        return Health.FAILED, names.text
-    if (established := conditions.get("Established")) and established.status == "True":
-        return Health.HEALTHY, "is served"
-    return Health.PROGRESSING, "is not served yet"
+def autoscaler(object: Object, _: Surroundings) -> Judgement:
+    """HorizontalPodAutoscaler; without metrics it leaves the replicas as they are, which is not this revision's fault."""
+    conditions = _autoscaler_conditions(object)
+    for condition in conditions.values():
+        if condition.status == "False" and condition.reason in CANNOT_SCALE:
+            return Health.FAILED, condition.text
+    active = conditions.get("ScalingActive")
+    if active and active.status == "False":
+        return Health.HEALTHY, f"does not scale now: {active.text}"
+    if found := is_true(conditions, "AbleToScale") or is_true(conditions, "ScalingLimited"):
+        return Health.HEALTHY, found.text
+    if integer(part(object, "status").get("currentReplicas")):
+        return Health.HEALTHY, "scales"
+    return Health.PROGRESSING, "has not looked at its target yet"
 
 
-RULES: Mapping[tuple[str, str], Callable[[Object], Judgement]] = {
-    ("apps", "Deployment"): deployment,
-    ("apps", "StatefulSet"): stateful_set,
-    ("apps", "DaemonSet"): daemon_set,
-    ("apps", "ReplicaSet"): replica_set,
-    ("batch", "Job"): job,
-    ("", "Pod"): pod,
+def _autoscaler_conditions(object: Object) -> Mapping[str, Condition]:
+    annotation = mapping(part(object, "metadata").get("annotations")).get(HPA_CONDITIONS)
+    if not isinstance(annotation, str) or len(annotation) > HPA_CONDITIONS_BYTES:
+        return conditions_of(object)
+    try:
+        return {each.type: each for each in entries(json.loads(annotation), None)}
+    except (ValueError, RecursionError):
+        return {}
+
+
+Rule = Callable[[Object, Surroundings], Judgement]
+
+
+def _alone(rule: Callable[[Object], Judgement]) -> Rule:
+    """A rule that needs no surroundings."""
+    return lambda object, _: rule(object)
+
+
+RULES: Mapping[tuple[str, str], Rule] = {
+    ("", "Service"): service,
     ("", "PersistentVolumeClaim"): claim,
-    ("apiextensions.k8s.io", "CustomResourceDefinition"): definition,
+    ("networking.k8s.io", "Ingress"): ingress,
+    ("extensions", "Ingress"): ingress,
+    ("autoscaling", "HorizontalPodAutoscaler"): autoscaler,
+    ("apps", "Deployment"): _alone(apps.deployment),
+    ("extensions", "Deployment"): _alone(apps.deployment),
+    ("apps", "StatefulSet"): _alone(apps.stateful_set),
+    ("apps", "DaemonSet"): _alone(apps.daemon_set),
+    ("extensions", "DaemonSet"): _alone(apps.daemon_set),
+    ("apps", "ReplicaSet"): _alone(apps.replica_set),
+    ("", "ReplicationController"): _alone(apps.replica_set),
+    ("batch", "Job"): _alone(apps.job),
+    ("batch", "CronJob"): _alone(apps.cron_job),
+    ("", "Pod"): _alone(apps.pod),
 }

@@ -1,19 +1,56 @@
 """Judges one object, and a whole release: the first rule that fits decides.
 
-Order, after kstatus (cli-utils, pkg/kstatus/status): being deleted, generation not observed yet, the conditions
-`Reconciling` and `Stalled`, the rule of the kind (kinds.py), the condition `Ready`, and otherwise healthy.
+Order: being deleted, generation not observed yet, the user's expression for the kind, the rule of the kind (kinds.py
+for Kubernetes' own, special.py and rules/*.yaml for others), and for kinds that nobody knows the general rule.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from towline.shared import cel
 from towline.shared.model import Health, Object
-from towline.worker.health.kinds import RULES, Judgement, conditions_of, integer
+from towline.worker.health.general import general
+from towline.worker.health.kinds import RULES
+from towline.worker.health.rule_table import rule_for
+from towline.worker.health.special import RULES as SPECIAL
+from towline.worker.health.status import Judgement, brief, generation_of, part, text
+from towline.worker.health.surroundings import NO_ADDRESSES, Surroundings
 
 # Worst first: a release is what its worst object is.
 ORDER = (Health.FAILED, Health.UNKNOWN, Health.PROGRESSING, Health.SUSPENDED, Health.HEALTHY)
+
+NO_RULES: Mapping[str, str] = {}
+
+# The groups of Kubernetes itself: of their kinds, those without a rule only exist. All other kinds may say how they are.
+OWN_GROUPS = frozenset(
+    [
+        "apps",
+        "batch",
+        "autoscaling",
+        "policy",
+        "extensions",
+        "admissionregistration.k8s.io",
+        "apiextensions.k8s.io",
+        "apiregistration.k8s.io",
+        "authentication.k8s.io",
+        "authorization.k8s.io",
+        "certificates.k8s.io",
+        "coordination.k8s.io",
+        "discovery.k8s.io",
+        "events.k8s.io",
+        "flowcontrol.apiserver.k8s.io",
+        "internal.apiserver.k8s.io",
+        "networking.k8s.io",
+        "node.k8s.io",
+        "rbac.authorization.k8s.io",
+        "resource.k8s.io",
+        "scheduling.k8s.io",
+        "storage.k8s.io",
+        "storagemigration.k8s.io",
+    ]
+) | {""}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,12 +61,22 @@ class Verdict:
     reason: str
 
 
-def judge(object: Object) -> Verdict:
-    """The health of one object as an API server shows it."""
-    for rule in (_deleted, _observed, _reconciling, _by_kind, _ready):
-        if judgement := rule(object):
-            return Verdict(health=judgement[0], reason=judgement[1])
-    return Verdict(health=Health.HEALTHY, reason="exists")
+def judge(
+    object: Object, *, rules: Mapping[str, str] = NO_RULES, surroundings: Surroundings = NO_ADDRESSES
+) -> Verdict:
+    """The health of one object as an API server shows it; never raises, whatever the object holds.
+
+    `rules`: CEL expressions by `group/Kind` (`Kind` in the core group), which go before what is built in.
+    """
+    health, reason = _deleted(object) or _unseen(object) or _by_kind(object, rules, surroundings)
+    return Verdict(health=health, reason=brief(reason) or f"says that it is {health}")
+
+
+def has_health(group: str, kind: str, *, rules: Mapping[str, str] = NO_RULES) -> bool:
+    """Whether an object of this kind can be anything but there, so that it is worth being read for its health."""
+    if _key(group, kind) in rules or (group, kind) in RULES or group not in OWN_GROUPS:
+        return True
+    return rule_for(group, kind) is not None
 
 
 def worst(verdicts: Iterable[tuple[str, Verdict]]) -> Verdict:
@@ -44,36 +91,35 @@ def worst(verdicts: Iterable[tuple[str, Verdict]]) -> Verdict:
 
 
 def _deleted(object: Object) -> Judgement | None:
-    if object.get("metadata", {}).get("deletionTimestamp"):
-        return Health.PROGRESSING, "is being deleted"
-    return None
-
-
-def _observed(object: Object) -> Judgement | None:
-    generation = object.get("metadata", {}).get("generation")
-    observed = (object.get("status") or {}).get("observedGeneration")
-    if generation is not None and observed is not None and integer(generation) != integer(observed):
-        return Health.PROGRESSING, "its controller has not seen the newest change yet"
-    return None
-
-
-def _reconciling(object: Object) -> Judgement | None:
-    conditions = conditions_of(object)
-    if (stalled := conditions.get("Stalled")) and stalled.status == "True":
-        return Health.FAILED, stalled.text
-    if (reconciling := conditions.get("Reconciling")) and reconciling.status == "True":
-        return Health.PROGRESSING, reconciling.text
-    return None
-
-
-def _by_kind(object: Object) -> Judgement | None:
-    group = str(object.get("apiVersion", "")).rpartition("/")[0]
-    rule = RULES.get((group, str(object.get("kind"))))
-    return rule(object) if rule else None
-
-
-def _ready(object: Object) -> Judgement | None:
-    ready = conditions_of(object).get("Ready")
-    if ready is None:
+    metadata = part(object, "metadata")
+    if not metadata.get("deletionTimestamp"):
         return None
-    return (Health.HEALTHY, ready.text) if ready.status == "True" else (Health.PROGRESSING, ready.text)
+    finalizers = metadata.get("finalizers")
+    names = ", ".join(text(each) for each in finalizers) if isinstance(finalizers, list) else ""
+    return Health.PROGRESSING, f"is being deleted; waits for {names}" if names else "is being deleted"
+
+
+def _unseen(object: Object) -> Judgement | None:
+    generation, observed = generation_of(object), part(object, "status").get("observedGeneration")
+    if generation is None or isinstance(observed, bool) or not isinstance(observed, int):
+        return None
+    if generation == observed:
+        return None
+    return Health.PROGRESSING, "its controller has not seen the newest change yet"
+
+
+def _by_kind(object: Object, rules: Mapping[str, str], surroundings: Surroundings) -> Judgement:
+    group, kind = text(object.get("apiVersion")).rpartition("/")[0], text(object.get("kind"))
+    if rules and (expression := rules.get(_key(group, kind))):
+        return cel.judgement(expression, object)
+    if own := RULES.get((group, kind)):
+        return own(object, surroundings)
+    if special := SPECIAL.get((group, kind)):
+        return special(object)
+    rule = rule_for(group, kind)
+    return (rule(object) if rule is not None else None) or general(object)
+
+
+def _key(group: str, kind: str) -> str:
+    """How a user's rule names a kind."""
+    return f"{group}/{kind}" if group else kind

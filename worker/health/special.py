@@ -1,0 +1,213 @@
+"""Health of the few custom kinds whose states the data of rules/*.yaml cannot express: sums, dates, counts in a text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from towline.shared.model import Health, Object
+from towline.worker.health.status import (
+    Condition,
+    Judgement,
+    conditions_of,
+    integer,
+    mapping,
+    part,
+    scalar,
+    text,
+)
+
+COUNTS = re.compile(r"(\d{1,9})/(\d{1,9})")
+GENERATION = "rollout.argoproj.io/workload-generation"
+PHASES: Mapping[str, Health] = {
+    "Healthy": Health.HEALTHY,
+    "Progressing": Health.PROGRESSING,
+    "Degraded": Health.FAILED,
+    "Paused": Health.SUSPENDED,
+}
+UNSEEN: Judgement = (Health.PROGRESSING, "its controller has not seen the newest change yet")
+
+
+def rollout(object: Object) -> Judgement:
+    """Argo Rollouts: its phase since version 1.0; before that, what its counts and hashes say."""
+    status = part(object, "status")
+    if not status or _is_behind(object):
+        return UNSEEN
+    conditions = conditions_of(object)
+    if phase := text(status.get("phase")):
+        health = PHASES.get(phase, Health.UNKNOWN)
+        return health, text(status.get("message")) or f"its phase is {phase}"
+    progressing = conditions.get("Progressing")
+    if invalid := conditions.get("InvalidSpec"):
+        return Health.FAILED, invalid.text
+    if progressing and progressing.reason in ("RolloutAborted", "ProgressDeadlineExceeded"):
+        return Health.FAILED, progressing.text
+    if status.get("pauseConditions") or part(object, "spec").get("paused") is True:
+        return Health.SUSPENDED, "is paused"
+    return _old_rollout(part(object, "spec"), status)
+
+
+def _is_behind(object: Object) -> bool:
+    """Its observed generation is a text: a number, or before version 0.10 a hash, which may look like a large number."""
+    metadata, status = part(object, "metadata"), part(object, "status")
+    observed, wanted = text(status.get("observedGeneration")), metadata.get("generation")
+    if observed.isascii() and observed.isdecimal() and len(observed) < 10 and int(observed) < integer(wanted):
+        return True
+    workload = mapping(metadata.get("annotations")).get(GENERATION)
+    referenced = part(object, "spec").get("workloadRef") is not None
+    return (
+        referenced
+        and workload is not None
+        and scalar(workload) != scalar(status.get("workloadObservedGeneration"))
+    )
+
+
+def _old_rollout(spec: Mapping[str, Any], status: Mapping[str, Any]) -> Judgement:
+    new = status.get("currentPodHash")
+    updated, available = integer(status.get("updatedReplicas")), integer(status.get("availableReplicas"))
+    wanted = integer(spec.get("replicas"), 1)
+    if new is None or updated < wanted:
+        return Health.PROGRESSING, f"{updated} of {wanted} replicas are new"
+    if available < updated:
+        return Health.PROGRESSING, f"{available} of {updated} new replicas are available"
+    stable = status.get("stableRS") or mapping(status.get("canary")).get("stableRS") or ""
+    strategy = mapping(spec.get("strategy"))
+    if "blueGreen" in strategy:
+        serves = mapping(status.get("blueGreen")).get("activeSelector") == new and stable in ("", new)
+        return (Health.HEALTHY, "is active") if serves else (Health.PROGRESSING, "is not active yet")
+    if "canary" in strategy and (integer(status.get("replicas")) > updated or stable != new):
+        return Health.PROGRESSING, "its steps are not done yet"
+    return Health.HEALTHY, f"{available} of {wanted} replicas are available"
+
+
+def elasticsearch(object: Object) -> Judgement:
+    """Elastic Cloud on Kubernetes: all nodes of all sets, then the cluster's colour."""
+    status = part(object, "status")
+    phase, colour = text(status.get("phase")), text(status.get("health"))
+    if phase == "Invalid":
+        return Health.FAILED, "its spec is invalid"
+    sets = part(object, "spec").get("nodeSets")
+    wanted = sum(integer(mapping(each).get("count")) for each in sets) if isinstance(sets, list) else 0
+    available = integer(status.get("availableNodes"))
+    if "availableNodes" in status and available < wanted:
+        return Health.PROGRESSING, f"{available} of {wanted} nodes are available"
+    if phase in ("ApplyingChanges", "MigratingData"):
+        return Health.PROGRESSING, f"its phase is {phase}"
+    colours = {"green": Health.HEALTHY, "yellow": Health.PROGRESSING, "red": Health.FAILED}
+    if phase == "Ready" and colour in colours:
+        return colours[colour], f"is {colour}"
+    return Health.UNKNOWN, "says nothing that is known"
+
+
+def cassandra(object: Object) -> Judgement:
+    """cass-operator: the condition that changed last says what happens."""
+    newest = _newest(part(object, "status").get("conditions"))
+    if newest is None:
+        return Health.UNKNOWN, "has no conditions"
+    if newest.type == "Healthy":
+        return Health.HEALTHY, "is healthy"
+    moves = newest.status == "True"
+    return (Health.PROGRESSING if moves else Health.FAILED), f"{newest.type} is {newest.status}"
+
+
+def _newest(conditions: Any) -> Condition | None:  # noqa: ANN401 - whatever a status holds
+    found = [each for each in conditions if isinstance(each, dict)] if isinstance(conditions, list) else []
+    if not found:
+        return None
+    newest = max(found, key=lambda each: text(each.get("lastTransitionTime")))
+    return Condition(text(newest.get("type")), text(newest.get("status")), "", "")
+
+
+def collector(object: Object) -> Judgement:
+    """OpenTelemetry's collector: its replicas stand in a text, "1/3"."""
+    status = part(object, "status")
+    mode, replicas = part(object, "spec").get("mode"), mapping(status.get("scale")).get("statusReplicas")
+    if replicas is None and mode == "sidecar" and status:
+        return Health.HEALTHY, "runs beside other containers"
+    counts = COUNTS.fullmatch(text(replicas))
+    if counts is None:
+        return Health.PROGRESSING, "has not counted its replicas yet"
+    ready, wanted = int(counts[1]), int(counts[2])
+    if ready == 0 and not (mode == "daemonset" and wanted == 0):
+        return Health.FAILED, "no replica is ready"
+    health = Health.HEALTHY if ready == wanted else Health.PROGRESSING
+    return health, f"{ready} of {wanted} replicas are ready"
+
+
+def brokers(object: Object) -> Judgement:
+    """Koperator's KafkaCluster: every broker's configuration and Cruise Control, then the cluster."""
+    status = part(object, "status")
+    state, states = text(status.get("state")), mapping(status.get("brokersState"))
+    if not states:
+        return Health.PROGRESSING, f"its state is {state}" if state else "has no brokers yet"
+    if not all(_is_in_sync(mapping(each)) for each in states.values()):
+        return Health.FAILED, "a broker is not in sync"
+    topic = status.get("cruiseControlTopicStatus")
+    if state == "ClusterRunning" and topic == "CruiseControlTopicReady":
+        return Health.HEALTHY, "its brokers run and are in sync"
+    return Health.PROGRESSING, f"its state is {state}"
+
+
+def _is_in_sync(broker: Mapping[str, Any]) -> bool:
+    control = text(mapping(broker.get("gracefulActionState")).get("cruiseControlState"))
+    return broker.get("configurationState") == "ConfigInSync" and control.endswith("Succeeded")
+
+
+def stateful_set(object: Object) -> Judgement:
+    """OpenKruise's StatefulSet: an update that stops at a partition waits for a person."""
+    status = part(object, "status")
+    if "updatedAvailableReplicas" not in status and status:
+        return Health.SUSPENDED, "its update is paused"
+    replicas, updated = integer(status.get("replicas")), integer(status.get("updatedReplicas"))
+    stopped = _stopped(object, done=updated, of=replicas)
+    if stopped is not None or not status:
+        return stopped or UNSEEN
+    available = integer(status.get("updatedAvailableReplicas"))
+    if available == replicas:
+        return Health.HEALTHY, f"{available} of {replicas} replicas are new and available"
+    return Health.FAILED, f"{available} of {replicas} replicas are new and available"
+
+
+def daemon_set(object: Object) -> Judgement:
+    """OpenKruise's DaemonSet."""
+    status = part(object, "status")
+    if "updatedNumberScheduled" not in status and status:
+        return Health.SUSPENDED, "its update is paused"
+    wanted, updated = (
+        integer(status.get("desiredNumberScheduled")),
+        integer(status.get("updatedNumberScheduled")),
+    )
+    stopped = _stopped(object, done=updated, of=wanted)
+    if stopped is not None or not status:
+        return stopped or UNSEEN
+    available = integer(status.get("numberAvailable"))
+    if updated == wanted and available == wanted:
+        return Health.HEALTHY, f"{available} of {wanted} pods are new and available"
+    if updated == wanted and integer(status.get("numberUnavailable")) == wanted:
+        return Health.FAILED, "no pod of it is available"
+    return Health.PROGRESSING, f"{available} of {wanted} pods are available"
+
+
+def _stopped(object: Object, *, done: int, of: int) -> Judgement | None:
+    """Of an update that is paused, or that stops at a partition; None when it goes on to the end."""
+    strategy = mapping(mapping(part(object, "spec").get("updateStrategy")).get("rollingUpdate"))
+    if strategy.get("paused") is True:
+        return Health.SUSPENDED, "its update is paused"
+    partition = integer(strategy.get("partition"))
+    if not partition or integer(part(object, "metadata").get("generation")) <= 1:
+        return None
+    if done > of - partition:
+        return Health.SUSPENDED, f"its update stops at its partition, {partition}"
+    return Health.PROGRESSING, f"{done} of {of} are new"
+
+
+RULES: Mapping[tuple[str, str], Callable[[Object], Judgement]] = {
+    ("argoproj.io", "Rollout"): rollout,
+    ("elasticsearch.k8s.elastic.co", "Elasticsearch"): elasticsearch,
+    ("cassandra.datastax.com", "CassandraDatacenter"): cassandra,
+    ("opentelemetry.io", "OpenTelemetryCollector"): collector,
+    ("kafka.banzaicloud.io", "KafkaCluster"): brokers,
+    ("apps.kruise.io", "StatefulSet"): stateful_set,
+    ("apps.kruise.io", "DaemonSet"): daemon_set,
+}
