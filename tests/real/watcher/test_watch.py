@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from parts.eventually import eventually
 from parts.watched import Watched, deployment, settings
 
+from towline.shared.config import ClusterConfig
 from towline.shared.jobs import QueueName
 from towline.shared.metrics import DRIFT
 from towline.shared.model import Health, Object, ObjectKey, Phase
@@ -252,3 +254,33 @@ def test_the_clock_is_told_that_a_watcher_works_only_once_it_knows_everything(wa
     watched.stop()
 
     assert watchers.active(["test"]) == set()
+
+
+def test_where_releases_may_not_be_watched_everywhere_they_are_in_the_namespaces_that_are_known(
+    watched: Watched, client_of, tmp_path
+):
+    watched.apply("orders", [settings()])
+    client_of("narrow")
+    grant(watched, "narrow")
+    narrow = ClusterConfig(kubeconfig=tmp_path / "narrow.kubeconfig", context=None, in_cluster=False)
+    watched.config = replace(watched.config, clusters={"test": narrow})
+
+    watcher = watched.start()
+
+    eventually(lambda: watched.asked("orders"), within=15)
+    assert watcher.namespaces == {watched.namespace}
+
+
+def grant(watched: Watched, account: str) -> None:
+    """An account's rights in the test's namespace: everything, and nothing elsewhere."""
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}
+    subject = {"kind": "ServiceAccount", "name": account, "namespace": watched.namespace}
+    watched.cluster.create(
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "RoleBinding",
+            "metadata": {"name": account, "namespace": watched.namespace},
+            "roleRef": role,
+            "subjects": [subject],
+        }
+    )
