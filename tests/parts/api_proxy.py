@@ -1,7 +1,7 @@
 """The real kube-apiserver behind a proxy that answers some requests itself, as an overloaded or failing server does.
 
     def test_something(api_proxy):
-        api_proxy.answer_instead(429, times=5, method="PATCH")
+        api_proxy.answer_instead(429, times=5, method="PATCH", path="/configmaps/")
 
 It speaks plain HTTP on loopback; its kubeconfig is `api_proxy.kubeconfig`.
 """
@@ -33,19 +33,19 @@ class ApiProxy:
     kubeconfig: Path
     plane: ControlPlane
     answered: list[tuple[str, str, int]] = field(default_factory=list)
-    _instead: list[tuple[str, int]] = field(default_factory=list)
+    _instead: list[tuple[str, str, int]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def answer_instead(self, code: int, *, times: int, method: str) -> None:
-        """Answer the next requests of this method with an error, without asking the real one."""
+    def answer_instead(self, code: int, *, times: int, method: str, path: str = "/") -> None:
+        """Answer the next requests of this method that write (no dry run) below such a path with an error."""
         with self._lock:
-            self._instead += [(method, code)] * times
+            self._instead += [(method, path, code)] * times
 
     def code_for(self, method: str, path: str) -> int | None:
         """What to answer instead of the real one, if anything."""
         with self._lock:
-            for index, (wanted, code) in enumerate(self._instead):
-                if wanted == method:
+            for index, (wanted, part, code) in enumerate(self._instead):
+                if wanted == method and part in path and "dryRun" not in path:
                     del self._instead[index]
                     self.answered.append((method, path, code))
                     return code

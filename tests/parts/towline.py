@@ -92,6 +92,10 @@ class Towline:
             process.wait_ready(lambda: len(self.workers()) >= 3)
         return process
 
+    def pid_of(self, name: str) -> int:
+        """The process id of something that was started."""
+        return self._processes[name].pid
+
     def start_embedded(self) -> Process:
         """Start `towline up` where no Redis is configured, so that it brings its own."""
         process = Process("up", self._command("up"), folder=self.folder)
@@ -193,7 +197,7 @@ class Towline:
     def get(
         self, path: str, *, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, dict[str, Any]]:
-        """One HTTP request; (0, {}) when nobody listens."""
+        """One HTTP request; (0, {}) when nobody listens or answers."""
         request = urllib.request.Request(self.url + path, data=body, headers=dict(headers or {}))
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
@@ -201,7 +205,7 @@ class Towline:
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, _json(error.read())
-        except (urllib.error.URLError, ConnectionError):
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
             return 0, {}
 
     def release(self, service: str, *, environment: str = "staging") -> Release | None:
