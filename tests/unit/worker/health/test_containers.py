@@ -166,3 +166,14 @@ def test_the_time_of_a_pull_does_not_count_where_an_event_tells_the_first_failur
 def test_a_container_whose_program_is_not_there_is_a_fault() -> None:
     state = container(restarts=2, waiting={"reason": "RunContainerError"}, last=ended(128, "StartError"))
     assert (fault(pod(state)).reason, fault(pod(state)).exit_code) == ("RunContainerError", 128)
+
+
+def test_the_first_failure_of_another_container_says_nothing_of_this_one() -> None:
+    told = event("Failed", "Error: something else", first=60)
+    one = pod(waits("CreateContainerError", "no command specified"), startTime=at(0))
+    assert fault(one, events=(told,), seconds=65).reason == "CreateContainerError"
+
+
+def test_a_container_that_was_to_run_once_may_have_ended() -> None:
+    one = pod(container(terminated=ended()), spec={"restartPolicy": "Never"}, phase="Running")
+    assert found(one, seconds=600) == NOTHING

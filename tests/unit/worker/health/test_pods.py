@@ -107,9 +107,19 @@ def test_the_refusal_of_an_old_replica_set_is_none() -> None:
     assert found(sets=(replica_set("1", refused=QUOTA), replica_set())) == NOTHING
 
 
-def test_a_webhook_that_does_not_answer_has_decided_nothing() -> None:
-    message = 'Internal error occurred: failed calling webhook "x": connection refused'
+@pytest.mark.parametrize(
+    "message",
+    ['failed calling webhook "x": the proxy says that this is forbidden', "etcdserver: request timed out"],
+    ids=["a webhook that does not answer", "an API server that is overloaded"],
+)
+def test_what_decided_nothing_refuses_nothing(message: str) -> None:
     assert found(sets=(replica_set(refused=message),), seconds=60) == NOTHING
+
+
+def test_a_refusal_that_a_controller_has_not_seen_healed_yet_is_none() -> None:
+    told = event("FailedCreate", QUOTA, uid="s-1")
+    behind = stateful_set(status={"observedGeneration": 1})
+    assert found(of=behind, events=(told,), seconds=60) == NOTHING
 
 
 @pytest.mark.parametrize(
@@ -167,6 +177,11 @@ def test_one_evicted_pod_is_replaced_and_two_are_a_fault() -> None:
     )
     assert found(first) == NOTHING
     assert fault(first, second).text == "pod b has failed: Evicted (and 1 more): low on memory"
+
+
+def test_containers_of_a_pod_that_was_replaced_do_not_count() -> None:
+    crashed = container(restarts=9, waiting={"reason": "CrashLoopBackOff"}, last=ended())
+    assert found(pod(crashed, phase="Failed", reason="Evicted")) == NOTHING
 
 
 def test_pods_that_a_node_gave_up_are_none() -> None:
