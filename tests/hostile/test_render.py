@@ -62,7 +62,7 @@ HOSTILE: dict[str, tuple[dict[str, Content], str, str]] = {
     "folder linked into itself": ({"services/bad/a": Link("."), "services/bad/b.yaml": GOOD}, "bad/a", "stands in"),
     "submodule": ({"services/bad/a": Submodule("1" * 40), "services/bad/b.yaml": GOOD}, "bad/a", "submodule"),
     ".. out of the repository": (kustomization("resources:\n- ../../../x"), "kustomization.yaml:2", "out of"),
-    ".. to another's file": (kustomization("resources:\n- ../s1/a.yaml"), "kustomization.yaml:2", "a file"),
+    ".. to another's file": (kustomization("resources:\n- ../s1/a.yaml"), "kustomization.yaml:2", "reads no files"),
     "absolute path": (kustomization("resources:\n- /etc"), "kustomization.yaml:2", "absolute"),
     "remote base": (kustomization("resources:\n- https://example.com/x"), "kustomization.yaml:2", "remote"),
     "git base": (kustomization("resources:\n- git@example.com:acme/x"), "kustomization.yaml:2", "remote"),
