@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "validate": ("towline.cli.local", "Check towline.yaml and .towline.yaml."),
     "render": ("towline.cli.local_render", "Render a service of a local checkout."),
     "diff": ("towline.cli.local_diff", "Show what a sync of a local checkout would change."),
+    "health": ("towline.cli.health", "Judge the objects in a file."),
     "status": ("towline.cli.remote", "Show releases."),
     "sync": ("towline.cli.remote", "Sync a release now."),
     "deliveries": ("towline.cli.remote", "Show webhook deliveries and what came of them."),

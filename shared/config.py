@@ -137,7 +137,10 @@ class SyncConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """The whole configuration. `environments` are those that stand by themselves, `templates` make one a branch."""
+    """The whole configuration. `environments` are those that stand by themselves, `templates` make one a branch.
+
+    `health`: CEL expressions by `group/Kind`, for kinds that Towline does not know.
+    """
 
     redis: RedisConfig
     data_dir: Path
@@ -146,6 +149,7 @@ class Config:
     environments: Mapping[str, Environment]
     templates: Mapping[str, Environment]
     repositories: tuple[Repository, ...]
+    health: Mapping[str, str]
     sync: SyncConfig
     all_secrets: tuple[Secret, ...]
 
@@ -238,6 +242,7 @@ def _resolved(written: TowlineFile, folder: Path) -> Config:
         environments={name: each for name, each in every.items() if BRANCH not in each.namespace},
         templates={name: each for name, each in every.items() if BRANCH in each.namespace},
         repositories=tuple(_repository(part, known) for part in written.repositories),
+        health=written.health,
         sync=SyncConfig(
             workers=written.sync.workers,
             requests_parallel=written.sync.requests_parallel,

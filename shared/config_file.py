@@ -26,6 +26,7 @@ from towline.shared.config_values import (
     Variable,
 )
 from towline.shared.durations import Seconds
+from towline.shared.health_rules import HealthRules
 from towline.shared.model import Forge
 from towline.shared.pod_limits import USUAL as PODS
 from towline.shared.prune_limit import USUAL
@@ -268,4 +269,9 @@ class TowlineFile(Part):
     clusters: dict[Label, ClusterPart] = Field(default_factory=dict, description="By name.")
     environments: dict[Label, EnvironmentPart] = Field(default_factory=dict, description="By name.")
     repositories: tuple[RepositoryPart, ...] = Field(default=(), description="What deploys.")
+    health: HealthRules = Field(
+        default_factory=dict,
+        description="Health of kinds that Towline does not know, as CEL over `self`.",
+        examples=[{"db.example.com/Database": "self.status.phase == 'Ready'"}],
+    )
     sync: SyncPart = Field(default_factory=SyncPart)

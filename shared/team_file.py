@@ -11,12 +11,12 @@ from pydantic_core import PydanticCustomError
 
 from towline.shared.config_values import Label, Part, Variable
 from towline.shared.durations import Seconds, parse_seconds
+from towline.shared.health_rules import HealthRules
 from towline.shared.paths import is_inside
 from towline.shared.validation import ALLOWED
 
 USUAL_TIMEOUT_SECONDS = 300
 POINTER = r"^(/([^~/]|~[01])*)+$"  # RFC 6901
-GROUP_KIND = r"^([a-z0-9][-a-z0-9.]*/)?[A-Z][A-Za-z0-9]*$"
 ROLLBACK = "true, false, or {watch: 10m}"
 INSIDE = "a relative path inside the repository, without `..`"
 
@@ -62,7 +62,6 @@ Pointer = Annotated[
         json_schema_extra={ALLOWED: "a JSON pointer, such as /spec/replicas"},
     ),
 ]
-GroupKind = Annotated[str, Field(pattern=GROUP_KIND, max_length=253)]
 RollbackChoice = Annotated[
     Rollback,
     PlainValidator(_rollback),
@@ -118,8 +117,9 @@ class ServiceEntry(Part):
         default=None, description="What is done about changes made in the cluster."
     )
     ignore_drift: tuple[Pointer, ...] = Field(default=(), description="Fields whose changes do not count.")
-    health: dict[GroupKind, Annotated[str, Field(min_length=1, max_length=4096)]] = Field(
-        default_factory=dict, description="Health of kinds that Towline does not know, as CEL over `self`."
+    health: HealthRules = Field(
+        default_factory=dict,
+        description="Health of kinds that Towline does not know, as CEL over `self`; before the operator's.",
     )
 
 

@@ -70,7 +70,7 @@ def general(object: Object) -> Judgement:
         _by_conditions(conditions)
         or _by_word(object)
         or _by_replicas(object)
-        or (Health.HEALTHY, "exists; says nothing about its health")
+        or (Health.HEALTHY, "exists")
     )
 
 

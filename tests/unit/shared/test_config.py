@@ -405,3 +405,12 @@ def test_the_file_is_named_found_or_missing(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize("text", ["[]", "3", "text", "a: 1\n---\nb: 2\n", "a: [", "a: 1\na: 2"])
 def test_a_file_of_another_form_is_refused(text: str) -> None:
     assert problems(text)
+
+
+def test_health_rules_are_checked_where_they_are_written() -> None:
+    rules = parse(SMALL + "health: {db.example.com/Database: self.status.phase == 'Ready'}").health
+    [wrong] = problems(SMALL + "health: {db.example.com/Database: size(self.status)}")
+
+    assert rules == {"db.example.com/Database": "self.status.phase == 'Ready'"}
+    assert (wrong.path, wrong.found) == ("health.db.example.com/Database", '"size(self.status)"')
+    assert "gives INT" in wrong.message
