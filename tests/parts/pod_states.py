@@ -134,9 +134,12 @@ def container(
     }
 
 
-def ended(code: int = 1, reason: str = "Error", *, seconds: float = 0, message: str = "") -> Object:
-    """A run of a container that has ended."""
-    return {"exitCode": code, "reason": reason, "message": message, "finishedAt": at(seconds)}
+def ended(
+    code: int = 1, reason: str = "Error", *, seconds: float = 0, message: str = "", ran: float = 1
+) -> Object:
+    """A run of a container that has ended, after so many seconds."""
+    times = {"startedAt": at(seconds - ran), "finishedAt": at(seconds)}
+    return {"exitCode": code, "reason": reason, "message": message, **times}
 
 
 def waits(reason: str, message: str = "") -> Object:

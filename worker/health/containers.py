@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from towline.shared.pod_limits import PodLimits
 from towline.worker.health.case import Case, missing_in, one_line
@@ -26,6 +26,7 @@ PULL = PULL_NEVER | {
 ON_ITS_WAY = frozenset({"", "ContainerCreating", "PodInitializing"})
 LOOP = "CrashLoopBackOff"
 OUT_OF_MEMORY = "OOMKilled"
+LONG_RUN = timedelta(minutes=10)  # the kubelet itself takes what ends after that for no loop
 FAILED = frozenset({"Failed"})  # the reason of the kubelet's Events about images and starts
 
 
@@ -135,12 +136,23 @@ def _restarts_allowed(container: Container, limits: PodLimits) -> int:
 def _has_stopped(status: ContainerStatus) -> bool:
     if status.state.waiting is not None:
         return status.state.waiting.reason == LOOP
-    return status.state.terminated is not None and is_bad(status.state.terminated)
+    return status.state.terminated is not None and _ended_soon(status.state.terminated)
 
 
 def _is_unsteady(status: ContainerStatus) -> bool:
     end = status.last_end
-    return status.state.running is not None and not status.ready and end is not None and is_bad(end)
+    return status.state.running is not None and not status.ready and end is not None and _ended_soon(end)
+
+
+def _ended_soon(end: Terminated) -> bool:
+    """Whether a run ended badly and not after a long time: a container that crashes once a week is in no loop."""
+    if (
+        end.started_at is not None
+        and end.finished_at is not None
+        and end.finished_at - end.started_at >= LONG_RUN
+    ):
+        return False
+    return is_bad(end)
 
 
 def is_bad(end: Terminated) -> bool:

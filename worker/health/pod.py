@@ -82,6 +82,7 @@ class Terminated(Part, frozen=True):
     exit_code: int = 0
     reason: str = ""
     message: str = ""
+    started_at: Time | None = None
     finished_at: Time | None = None
 
 

@@ -81,6 +81,9 @@ def test_more_tries_may_be_allowed() -> None:
         pytest.param(container(restarts=3, running={}, last=ended()), True, id="a loop seen while it runs"),
         pytest.param(container(restarts=9, running={}, ready=True, last=ended()), False, id="healed late"),
         pytest.param(
+            container(restarts=9, running={}, last=ended(ran=600)), False, id="ends once in a while"
+        ),
+        pytest.param(
             container(restarts=2, waiting={"reason": "CrashLoopBackOff"}, last=ended(0, "Completed")),
             True,
             id="ends well and should not end",

@@ -76,7 +76,9 @@ words = st.sampled_from(
     ]
 )
 numbers = st.integers(-(2**31), 2**31)
-runs = st.builds(Terminated, exit_code=numbers, reason=words, message=words, finished_at=any_time)
+runs = st.builds(
+    Terminated, exit_code=numbers, reason=words, message=words, started_at=any_time, finished_at=any_time
+)
 states = st.builds(
     ContainerState,
     waiting=st.none() | st.builds(Waiting, reason=words, message=words),

@@ -1,0 +1,83 @@
+"""A release's health, out of its objects' and of what their pods tell."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from parts.pod_states import SYNC
+
+from towline.shared.model import Health, ObjectKey, Phase, Result
+from towline.shared.release import HistoryEntry, Quarantine, ReleaseStatus
+from towline.worker.health.fault import Fault, Finding
+from towline.worker.health.release import Judged, release_verdict, since_of
+from towline.worker.health.verdict import Verdict
+
+SECRET = ObjectKey(group="", kind="Secret", namespace="shop", name="db")
+POD = ObjectKey(group="", kind="Pod", namespace="shop", name="cart-x")
+LATER = SYNC + timedelta(seconds=30)
+CRASHES = Fault(object=POD, container="main", reason="CrashLoopBackOff", what="ended 3 times")
+LACKS = Fault(object=POD, reason="CreateContainerConfigError", what="cannot start", missing=SECRET)
+
+
+def judged(
+    health: Health, kind: str = "Deployment.apps", *, fault: Fault | None = None, later: bool = False
+) -> Judged:
+    """An object called `cart` with this health, and what is found at its pods."""
+    name, _, group = kind.partition(".")
+    return Judged(
+        key=ObjectKey(group=group, kind=name, namespace="shop", name="cart"),
+        verdict=Verdict(health=health, reason="as it is"),
+        found=Finding(fault=fault, look_again_at=LATER if later else None),
+    )
+
+
+def test_a_fault_at_the_pods_makes_a_release_fail_while_its_workload_still_hopes() -> None:
+    one = release_verdict([judged(Health.HEALTHY, "Service"), judged(Health.PROGRESSING, fault=CRASHES)])
+    assert (one.health, one.fault) == (Health.FAILED, CRASHES)
+    assert one.reason == "Deployment.apps shop/cart: container main of pod cart-x ended 3 times"
+    assert str(one.object) == "Deployment.apps shop/cart"
+
+
+@pytest.mark.parametrize("health", [Health.HEALTHY, Health.SUSPENDED, Health.UNKNOWN])
+def test_pods_have_no_say_about_a_workload_that_does_not_wait_for_them(health: Health) -> None:
+    assert release_verdict([judged(health, fault=CRASHES, later=True)]).health is health
+
+
+def test_the_time_to_look_again_is_the_earliest_of_what_is_open() -> None:
+    one = release_verdict([judged(Health.PROGRESSING, later=True), judged(Health.HEALTHY, "Service")])
+    assert (one.health, one.look_again_at) == (Health.PROGRESSING, LATER)
+
+
+@pytest.mark.parametrize(
+    ("maker", "expected"),
+    [
+        pytest.param(
+            judged(Health.PROGRESSING, "ExternalSecret.external-secrets.io"), Health.PROGRESSING, id="maker"
+        ),
+        pytest.param(
+            judged(Health.HEALTHY, "ExternalSecret.external-secrets.io"), Health.FAILED, id="maker is done"
+        ),
+        pytest.param(judged(Health.PROGRESSING), Health.FAILED, id="no maker"),
+    ],
+)
+def test_what_pods_lack_is_waited_for_while_something_may_make_it(maker: Judged, expected: Health) -> None:
+    assert release_verdict([maker, judged(Health.PROGRESSING, fault=LACKS)]).health is expected
+
+
+def test_a_release_of_healthy_objects_is_healthy_for_no_object_s_sake() -> None:
+    one = release_verdict([judged(Health.HEALTHY)])
+    assert (one.health, one.object, one.fault, one.look_again_at) == (Health.HEALTHY, None, None, None)
+
+
+def test_what_is_judged_began_with_its_attempt_not_with_its_end() -> None:
+    began = SYNC - timedelta(seconds=9)
+    entry = HistoryEntry(revision="a" * 40, result=Result.SYNCED, started_at=began)
+    assert since_of(ReleaseStatus(revision="a" * 40, synced_at=SYNC, history=(entry,))) == began
+    assert since_of(ReleaseStatus(revision="b" * 40, synced_at=SYNC, history=(entry,))) == SYNC
+
+
+def test_a_rollback_began_when_the_revision_was_found_bad() -> None:
+    found = SYNC - timedelta(seconds=9)
+    bad = Quarantine(revision="a" * 40, since=found)
+    assert since_of(ReleaseStatus(phase=Phase.ROLLING_BACK, quarantined=bad, synced_at=SYNC)) == found

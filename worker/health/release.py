@@ -1,0 +1,94 @@
+"""The health of a whole release, out of its objects' verdicts and of what their pods tell. Pure.
+
+In: each object's verdict and finding, however they were come by: read by a job, or kept by a watcher. Out: one verdict
+with the reason, the object that decided, and the fault where pods told one. Nothing raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from towline.shared.model import Health, ObjectKey, Phase
+from towline.shared.release import ReleaseStatus
+from towline.worker.health.fault import NOTHING, Fault, Finding
+from towline.worker.health.verdict import ORDER, Verdict, worst
+from towline.worker.health.workload import WORKLOADS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """An object of a release: its own verdict, and what its pods tell, which is nothing where it makes none."""
+
+    key: ObjectKey
+    verdict: Verdict
+    found: Finding = NOTHING
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its pods have a say: the troubles of what is healthy are over."""
+        return is_open(self.verdict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseVerdict:
+    """The health of a release and why; `object` is what decided, None where all are healthy.
+
+    `reason` and `fault` hold words of the cluster, in which there may be secrets: see worker/cause.py.
+    `look_again_at`: from when the same cluster would be judged otherwise.
+    """
+
+    health: Health
+    reason: str
+    object: ObjectKey | None = None
+    fault: Fault | None = None
+    look_again_at: datetime | None = None
+
+
+def is_open(verdict: Verdict) -> bool:
+    """Whether the pods behind an object of this verdict are worth a look."""
+    return verdict.health in (Health.PROGRESSING, Health.FAILED)
+
+
+def release_verdict(judged: Sequence[Judged]) -> ReleaseVerdict:
+    """The verdict of the worst object; a fault at the pods counts before what their workload says minutes later."""
+    unsettled = [one for one in judged if one.is_open]
+    for one in unsettled:
+        fault = one.found.fault
+        if fault is not None and not _may_come(fault, unsettled):
+            reason = f"{one.key}: {fault.text}"
+            return ReleaseVerdict(health=Health.FAILED, reason=reason, object=one.key, fault=fault)
+    found = worst((str(one.key), one.verdict) for one in judged)
+    times = [one.found.look_again_at for one in unsettled if one.found.look_again_at is not None]
+    return ReleaseVerdict(
+        health=found.health,
+        reason=found.reason,
+        object=_decisive(judged),
+        look_again_at=min(times, default=None),
+    )
+
+
+def _may_come(fault: Fault, unsettled: Sequence[Judged]) -> bool:
+    """Whether what the pods lack may still be made by another object of the release, an ExternalSecret for example."""
+    if fault.missing is None:
+        return False
+    return any(
+        one.verdict.health is Health.PROGRESSING and (one.key.group, one.key.kind) not in WORKLOADS
+        for one in unsettled
+    )
+
+
+def _decisive(judged: Sequence[Judged]) -> ObjectKey | None:
+    ordered = sorted(judged, key=lambda one: ORDER.index(one.verdict.health))
+    return ordered[0].key if ordered and ordered[0].verdict.health is not Health.HEALTHY else None
+
+
+def since_of(status: ReleaseStatus) -> datetime | None:
+    """When what is judged began to be applied: what happened before it is not its fault."""
+    if status.phase is Phase.ROLLING_BACK and status.quarantined is not None:
+        return status.quarantined.since
+    newest = status.history[0] if status.history else None
+    if newest is not None and newest.revision == status.revision and newest.started_at is not None:
+        return newest.started_at
+    return status.synced_at
