@@ -211,7 +211,9 @@ class Queue:
     def _unparked(self, body: bytes) -> Parked:
         text = self._stamp.off(body)
         try:
-            return Parked.model_validate_json(text)
+            parked = Parked.model_validate_json(text)
+            parked.call()
+            return parked
         except ValidationError as error:
             hint = "it is dropped, and the repositories are looked at anew"
             raise AccessError("a parked job was made by another version of Towline", hint=hint) from error

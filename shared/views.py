@@ -34,6 +34,18 @@ REVISION_TTL_SECONDS = 30 * 24 * 3600
 TIP = ""  # the field of `handled` that holds the revision itself
 NOTHING = ""  # the field of `revision` that says that it changes no release
 
+# KEYS[1] handled (hash)   ARGV[1] tip of the comparison   ARGV[2] n   n words: name, digest, ...   then names that are gone
+HANDLE = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+local stands = (redis.call('HGET', KEYS[1], '') or '') == ARGV[1]
+local last = 2 + tonumber(ARGV[2])
+for i = 3, last, 2 do
+  if ARGV[i] ~= '' or stands then redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+end
+for i = last + 1, #ARGV do redis.call('HDEL', KEYS[1], ARGV[i]) end
+return 1
+"""
+
 
 class ReleaseView(BaseModel):
     """One release as people see it; `status` is the Release's own status, with its names."""
@@ -205,15 +217,28 @@ class Views:
             raw = self._redis.hgetall(handled_key(repository, ref))
         return {name.decode(): digest.decode() for name, digest in raw.items()} or None
 
+    def handle_first(self, repository: str, ref: str, digests: Mapping[str, str], *, pipe: Pipe) -> None:
+        """Remember all that was compared with the Releases themselves; part of the caller's transaction."""
+        pipe.hset(handled_key(repository, ref), mapping=dict(digests))
+
     def handle(
-        self, repository: str, ref: str, entries: Mapping[str, str], gone: Iterable[str], *, pipe: Pipe
+        self,
+        repository: str,
+        ref: str,
+        digests: Mapping[str, str],
+        gone: Iterable[str],
+        *,
+        before: str,
+        pipe: Pipe,
     ) -> None:
-        """Remember what was enqueued for a ref; part of the caller's transaction."""
-        key = handled_key(repository, ref)
-        if entries:
-            pipe.hset(key, mapping=dict(entries))
-        if removed := list(gone):
-            pipe.hdel(key, *removed)
+        """Remember what was enqueued for a ref, if what it was compared with still stands; part of the transaction.
+
+        `digests` are those that changed, with the tip; `before` is the tip of the comparison. When Redis was wiped
+        meanwhile, nothing is remembered; when the tip was taken back or is another by now, the tip is not, so that the
+        next look compares again.
+        """
+        words = [word for pair in digests.items() for word in pair]
+        pipe.eval(HANDLE, 1, handled_key(repository, ref), before, str(len(words)), *words, *gone)
 
     def forget_handled(self) -> None:
         """Have the next look at each ref compare with the Releases themselves, as when Redis was wiped."""

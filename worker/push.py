@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from towline.shared.broker import Pipe
 from towline.shared.config import Environment, Repository
 from towline.shared.errors import Problem, UnsafePrune
 from towline.shared.jobs import PushArguments, QueueName, sync_call
@@ -40,6 +41,7 @@ class Changes:
     digests: Mapping[str, str]  # release -> inputs digest at the tip
     changed: tuple[str, ...]
     removed: tuple[str, ...]
+    before: str | None = None  # the tip compared with; None: the Releases themselves
 
 
 def push(tools: Tools, arguments: PushArguments) -> str:
@@ -75,7 +77,8 @@ def changes_of(tools: Tools, repository: Repository, arguments: PushArguments, t
     before = known if known is not None else _recorded(tools, repository, arguments.ref, environments)
     changed = tuple(name for name, digest in digests.items() if before.get(name) != digest)
     removed = tuple(name for name in before if name != TIP and name not in digests)
-    return Changes(digests=digests, changed=changed, removed=removed)
+    tip_before = known.get(TIP, "") if known is not None else None
+    return Changes(digests=digests, changed=changed, removed=removed, before=tip_before)
 
 
 def _recorded(
@@ -115,13 +118,7 @@ def _enqueue(tools: Tools, arguments: PushArguments, tip: Revision, changes: Cha
     tools.queue.enqueue(
         calls,
         wishes,
-        also=lambda pipe: tools.views.handle(
-            arguments.repository,
-            arguments.ref,
-            {**changes.digests, TIP: tip} if arguments.release is None else {},
-            removed,
-            pipe=pipe,
-        ),
+        also=lambda pipe: _handle(tools, arguments, tip, changes, removed, pipe=pipe),
     )
     _supersede(tools, older, arguments.repository, tip)
     log.info(
@@ -135,6 +132,27 @@ def _enqueue(tools: Tools, arguments: PushArguments, tip: Revision, changes: Cha
     if vanished:
         raise vanished
     return f"{short(tip)}: {len(changes.changed)} changed, {len(removed)} removed of {len(changes.digests)} releases"
+
+
+def _handle(
+    tools: Tools,
+    arguments: PushArguments,
+    tip: Revision,
+    changes: Changes,
+    removed: Sequence[str],
+    *,
+    pipe: Pipe,
+) -> None:
+    """Remember what is enqueued; an operator's sync of one release handles none of what the push changes."""
+    repository, ref = arguments.repository, arguments.ref
+    if arguments.release is not None:
+        return
+    if changes.before is None:
+        kept = {name: "" for name in changes.removed if name not in removed}  # until an operator's word
+        tools.views.handle_first(repository, ref, {**kept, **changes.digests, TIP: tip}, pipe=pipe)
+        return
+    digests = {name: changes.digests[name] for name in changes.changed}
+    tools.views.handle(repository, ref, {**digests, TIP: tip}, removed, before=changes.before, pipe=pipe)
 
 
 def _supersede(tools: Tools, older: Sequence[Wanted], repository: str, tip: Revision) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from towline.shared.broker import Broker
 from towline.shared.model import ReleaseName
-from towline.shared.views import LONG, ReleaseView, Views, changes
+from towline.shared.views import LONG, TIP, ReleaseView, Views, changes
 
 
 @pytest.fixture
@@ -81,3 +81,48 @@ def test_every_change_is_counted(broker: Broker) -> None:
         counts.append(changes(broker))
 
     assert counts == [0, 1, 2, 3, 4]
+
+
+REF = "refs/heads/main"
+
+
+def handle(broker: Broker, views: Views, *, before: str, **digests: str) -> None:
+    """What a push does at its end: `tip` and the digests that changed."""
+    entries = {TIP if name == "tip" else name: digest for name, digest in digests.items()}
+    with broker.redis.pipeline(transaction=True) as pipe:
+        views.handle("shop", REF, entries, ["gone"], before=before, pipe=pipe)
+        pipe.execute()
+
+
+@pytest.fixture
+def views(broker: Broker) -> Views:
+    """With a ref that was handled at tip `t1`."""
+    views = Views(broker)
+    views.handle_first("shop", REF, {"a": "1", "b": "1", "gone": "1", TIP: "t1"}, pipe=broker.redis)
+    return views
+
+
+def test_a_push_remembers_what_it_enqueued(broker: Broker, views: Views) -> None:
+    handle(broker, views, before="t1", a="2", tip="t2")
+
+    assert views.handled("shop", REF) == {"a": "2", "b": "1", TIP: "t2"}
+
+
+def test_a_push_that_redis_was_wiped_under_remembers_nothing_so_that_the_next_compares_all(
+    broker: Broker, views: Views
+) -> None:
+    broker.redis.flushdb()
+
+    handle(broker, views, before="t1", a="2", tip="t2")
+
+    assert views.handled("shop", REF) is None
+
+
+def test_a_push_during_which_a_sync_was_given_up_leaves_that_to_the_next_look(
+    broker: Broker, views: Views
+) -> None:
+    views.unhandle("shop", REF, "b")
+
+    handle(broker, views, before="t1", a="2", tip="t2")
+
+    assert views.handled("shop", REF) == {"a": "2", "b": ""}
