@@ -8,9 +8,11 @@ holds only bugs and retries used up. Nothing of an error reaches Redis but its m
 from __future__ import annotations
 
 import random
+import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 import structlog
@@ -34,12 +36,14 @@ from towline.shared.jobs import (
     SyncArguments,
     readable,
 )
+from towline.shared.model import ReleaseName
 from towline.shared.queue import Parked
 from towline.worker.beat import every
 from towline.worker.conclude import conclude
 from towline.worker.heal import heal
 from towline.worker.push import push
 from towline.worker.refs import refs
+from towline.worker.render.kustomize import remove_left_folders
 from towline.worker.steer import steer
 from towline.worker.sync import give_up, sync
 from towline.worker.tools import Tools
@@ -146,6 +150,7 @@ def give_up_on(tools: Tools, asked: Arguments, reason: str) -> None:
             give_up(tools, asked, reason)
         except AccessError as error:  # the wish is not ours, so it is nobody's
             log.error("job.foreign_wish", release=asked.release, error=error.message, hint=error.hint)
+        tools.views.stopped(ReleaseName.parse(asked.release))  # a worker that died did not say so
 
 
 class ClosedJob(Job):
@@ -219,6 +224,7 @@ class WarmWorker(SimpleWorker):
 def work(tools: Tools, queues: list[QueueName], *, name: str) -> int:
     """Take jobs from these queues, the first ones first, until SIGTERM."""
     ClosedJob.tools = tools
+    remove_left_folders(Path(tempfile.gettempdir()), now=time.time())
     worker = WarmWorker(
         [tools.queue.rq(queue) for queue in queues],
         name=name,

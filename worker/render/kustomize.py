@@ -2,7 +2,7 @@
 
 In: a tree, the folder of a kustomization and its closure's paths. Out: the documents that it builds, each with the
 file it most likely comes from. State: a private folder in the temporary directory while the program runs. Killed
-half-way: that folder is left to the system's clean-up; nothing else was touched.
+half-way: that folder is left, and removed when a worker starts an hour later or more; nothing else was touched.
 
 Kustomize confines files to the kustomization's folder, but not folders, fetches URLs in every path field and runs git
 for remote bases. So the closure was checked before (worker/render/closure.py), the folder holds nothing else, and
@@ -11,8 +11,11 @@ there is no network and no git. Never used: --enable-helm, --enable-exec, --enab
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
+import shutil
+import stat
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -27,6 +30,8 @@ from towline.worker.render.rendered import Loaded
 from towline.worker.resolve import resolve
 from towline.worker.tree import Tree
 
+PREFIX = "towline-render-"
+LEFT_SECONDS = 3600.0  # no render takes so long; by age, since a pid of another container means nothing here
 SHOWN_BYTES = 2_000  # of what kustomize says; its messages nest, the last part is the cause
 LINE = re.compile(r"\bline (\d+)")
 FILE = re.compile(r"in File: (\S+)|'([^'\n]+)'|\"([^\"\n]+)\"|(?:open|read) (\S+?):")
@@ -50,11 +55,23 @@ def build(
 
 def _private_folder() -> tempfile.TemporaryDirectory[str]:
     try:
-        return tempfile.TemporaryDirectory(prefix="towline-render-", ignore_cleanup_errors=True)
+        return tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True)
     except OSError as error:
         raise Unavailable(
             f"no private folder can be made for a render: {error.strerror}", hint="make room in TMPDIR"
         ) from error
+
+
+def remove_left_folders(folder: Path, *, now: float) -> None:
+    """Remove the private folders that killed workers left in the temporary directory; only our user's."""
+    for left in folder.glob(f"{PREFIX}*"):
+        try:
+            found = left.lstat()
+        except OSError:
+            continue  # removed by its owner just now
+        is_ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+        if is_ours and now - found.st_mtime > LEFT_SECONDS:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _documents(output: bytes, origins: Origins) -> list[Loaded]:

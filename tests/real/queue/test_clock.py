@@ -74,6 +74,7 @@ def test_a_job_that_was_lost_is_enqueued_under_a_new_id_at_the_second_sweep(engi
 
 def test_a_job_that_kills_its_worker_each_time_is_given_up_with_the_reason(engine, clock):
     enqueue_sync(engine)
+    engine.tools.views.started(ReleaseName("staging", "orders"))
 
     for _ in range(RUNS + 1):
         lose(engine)
@@ -81,7 +82,9 @@ def test_a_job_that_kills_its_worker_each_time_is_given_up_with_the_reason(engin
 
     assert waiting(engine) == []
     assert engine.tools.broker.redis.hlen(OUTBOX) == 0
-    assert "abandoned 3 times" in engine.tools.views.get(ReleaseName("staging", "orders")).error
+    shown = engine.tools.views.get(ReleaseName("staging", "orders"))
+    assert "abandoned 3 times" in shown.error
+    assert not shown.syncing
     touched = engine.tools.views.revision("shop", "a" * 40)
     assert touched is not None
     assert touched["staging/orders"].state == "failed"
