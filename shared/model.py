@@ -69,6 +69,14 @@ class Result(StrEnum):
     ROLLED_BACK = "rolled back"  # it failed, and the stable revision was brought back
 
 
+class Moment(StrEnum):
+    """When in a sync something is done."""
+
+    PRE_SYNC = "pre-sync"
+    APPLY = "apply"
+    POST_SYNC = "post-sync"
+
+
 class DriftMode(StrEnum):
     """What is done when the cluster differs from what was applied."""
 

@@ -16,7 +16,7 @@ from pydantic.alias_generators import to_camel
 
 from towline.shared.discovery import Resource
 from towline.shared.errors import ClusterError
-from towline.shared.model import DriftMode, Health, Object, ObjectKey, Phase, Result, Trigger, short
+from towline.shared.model import DriftMode, Health, Moment, Object, ObjectKey, Phase, Result, Trigger, short
 from towline.shared.objects import GROUP, annotations_of, key_of, metadata_of
 from towline.shared.team_file import USUAL_TIMEOUT_SECONDS
 
@@ -42,7 +42,10 @@ class Record(BaseModel):
 
 
 class AppliedObject(Record):
-    """An object of the release: the digest of what was applied, and a hash of the fields owned after that."""
+    """An object of the release: the digest of what was applied, and a hash of the fields owned after that.
+
+    Without a digest it is as an earlier revision left it: a later step of this one changes or deletes it.
+    """
 
     group: str = ""
     kind: str
@@ -118,6 +121,29 @@ class Quarantine(Record):
     not_reverted: tuple[str, ...] = ()
 
 
+class Pending(Record):
+    """A revision that is being brought in steps: its last step, after which `left` more are to come once it is healthy.
+
+    `revision` is the one of the release, but while its hooks run before anything else of it is written. `since`: when
+    this step was taken, from which its `timeout_seconds` count.
+    """
+
+    revision: str
+    ref: str = ""
+    inputs_digest: str = ""
+    moment: Moment = Moment.APPLY
+    wave: int = 0
+    left: int = 0
+    of: int = 0
+    since: AwareDatetime
+    timeout_seconds: float = USUAL_TIMEOUT_SECONDS
+
+    @property
+    def text(self) -> str:
+        """What is still to come, for people."""
+        return f"{self.left} of {self.of} steps are still to be taken"
+
+
 class Condition(Record):
     """A condition as Kubernetes has them."""
 
@@ -168,6 +194,7 @@ class ReleaseStatus(Record):
     inputs_digest: str = ""
     stored: tuple[StoredRevision, ...] = ()
     objects: tuple[AppliedObject, ...] = ()
+    pending: Pending | None = None
     verification: Verification = Field(default_factory=Verification)
     synced_at: AwareDatetime | None = None
     observed_generation: int = 0

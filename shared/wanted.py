@@ -50,6 +50,16 @@ redis.call('PERSIST', KEYS[1])
 return 1
 """
 
+# KEYS[1] wanted (hash: sequence, body, done)   ARGV[1] sequence   ARGV[2] body   ARGV[3] the sequence before it
+# -> 1 to be done again, 0 something newer is wanted
+AGAIN = """
+local have = tonumber(redis.call('HGET', KEYS[1], 'sequence') or ARGV[1])
+if have ~= tonumber(ARGV[1]) then return 0 end
+redis.call('HSET', KEYS[1], 'sequence', ARGV[1], 'body', ARGV[2], 'done', ARGV[3])
+redis.call('PERSIST', KEYS[1])
+return 1
+"""
+
 # KEYS[1] lease (string: token)   ARGV[1] token   ARGV[2] ms   ARGV[3] YIELDING   -> 1 taken, 0 a sync has it
 TAKE = """
 local holder = redis.call('GET', KEYS[1])
@@ -108,6 +118,7 @@ class Wanted(BaseModel):
     allow_prune: bool = False  # an operator's word for a prune above the limit
     rollback: bool = False  # the stored objects of the revision will do, so that Git is not needed
     pin: bool = False  # stay there, whatever is pushed
+    goes_on: str = ""  # the attempt whose step was found healthy, so that the next one is to be taken
 
 
 class Wishes:
@@ -151,6 +162,9 @@ class Wishes:
     ) -> Wanted | None:
         if body is None or int(done or -1) >= int(sequence or -1):
             return None
+        return self._opened(release, body)
+
+    def _opened(self, release: str, body: bytes) -> Wanted:
         wanted = Wanted.model_validate_json(self._stamp.off(body))
         if wanted.release != release:
             raise AccessError(
@@ -165,6 +179,18 @@ class Wishes:
             pipe.hmget(wanted_key(release), ["sequence", "done"])
         answers = zip(releases, pipe.execute(), strict=True)
         return frozenset(release for release, (have, done) in answers if int(done or -1) < int(have or -1))
+
+    def newest(self, release: str) -> Wanted | None:
+        """The newest wish, done or not; raises AccessError as `get` does."""
+        body = self._broker.redis.hget(wanted_key(release), "body")
+        return self._opened(release, body) if body is not None else None
+
+    def again(self, wanted: Wanted) -> None:
+        """Have the newest wish, in these words now, done once more; nothing when a newer one has come."""
+        sequence = wanted.sequence
+        body = self._stamp.on(wanted.model_dump_json())
+        key = wanted_key(wanted.release)
+        self._broker.redis.eval(AGAIN, 1, key, str(sequence), body, str(sequence - 1))
 
     def newest_sequence(self, release: str) -> int:
         """The sequence of the newest wish, done or not; -1 when there is none."""

@@ -25,13 +25,14 @@ from towline.shared.release import Release, ReleaseStatus
 from towline.shared.views import ReleaseView
 from towline.shared.wanted import Lease
 from towline.worker.beat import every
-from towline.worker.decision import concluded, is_to_be_brought_back, rollback_failed
+from towline.worker.decision import concluded, is_to_be_brought_back, is_to_go_on, rollback_failed
 from towline.worker.outcome import announce, show_release
 from towline.worker.record import reverted
 from towline.worker.rollback import restore
 from towline.worker.stages import Stages
 from towline.worker.state import Standing, standing
 from towline.worker.steer import heed
+from towline.worker.steps import go_on
 from towline.worker.sync import RENEW_SECONDS, let_others_go_on, renew
 from towline.worker.tools import Tools
 from towline.worker.verify import verdict_of
@@ -76,11 +77,13 @@ def _concluded(tools: Tools, name: ReleaseName, view: ReleaseView, lease: Lease)
         return "its last attempt did not finish: a sync goes first"
     stages = Stages(tools.metrics)
     with stages("judge"):
-        verdict = verdict_of(place.target, release)
+        verdict = verdict_of(place.target, release, now=datetime.now(UTC))
     status = concluded(release, verdict.health, verdict.reason, now=datetime.now(UTC))
     if status is None:
         _show(tools, place, release, lease)
         return verdict.reason
+    if is_to_go_on(release.status, verdict.health):
+        return go_on(tools, place, release)
     with stages("conclude"):
         release = _write(tools, place, release, status, lease)
     if is_to_be_brought_back(status):

@@ -7,6 +7,8 @@
     RolledBack   follows in its health, nothing else
     Suspended    nothing
 
+A revision that is brought in steps (`status.pending`) is not stable when it is healthy: its sync goes on.
+
 In: a Release, its health and reason, the time. Out: the new status, or None where nothing is to be said. No state.
 """
 
@@ -17,6 +19,7 @@ from datetime import datetime, timedelta
 
 from towline.shared.model import Health, Phase, Result, short
 from towline.shared.release import (
+    AppliedObject,
     HistoryEntry,
     Quarantine,
     Release,
@@ -28,7 +31,10 @@ WELL = (Health.HEALTHY, Health.SUSPENDED)  # a declared pause or suspension is w
 
 
 def concluded(release: Release, health: Health, reason: str, *, now: datetime) -> ReleaseStatus | None:
-    """The status when this verdict is final or changes what is known, None otherwise."""
+    """The status when this verdict is final or changes what is known, None otherwise.
+
+    It is the same status where a step is healthy, and the next one is to be taken.
+    """
     match release.status.phase:
         case Phase.VERIFYING:
             return _verified(release, health, reason, now)
@@ -54,8 +60,20 @@ def is_to_be_brought_back(status: ReleaseStatus) -> bool:
     return status.phase is Phase.ROLLING_BACK and not is_brought_back(status)
 
 
+def is_to_go_on(status: ReleaseStatus, health: Health) -> bool:
+    """Whether the next step of this revision is to be taken: its last one is healthy."""
+    return status.pending is not None and health in WELL and status.phase in (Phase.VERIFYING, Phase.FAILED)
+
+
+def to_judge(status: ReleaseStatus) -> tuple[AppliedObject, ...]:
+    """What the health of this revision is told by: not what a later step of it is still to change or delete."""
+    return tuple(one for one in status.objects if one.digest)
+
+
 def deadline_of(status: ReleaseStatus) -> datetime | None:
     """When a release that waits to become healthy counts as failed; None where none was applied."""
+    if status.pending is not None:
+        return status.pending.since + timedelta(seconds=status.pending.timeout_seconds)
     if status.synced_at is None:
         return None
     return status.synced_at + timedelta(seconds=status.verification.timeout_seconds)
@@ -103,7 +121,7 @@ def _stable_at(stored: StoredRevision) -> datetime:
 def _verified(release: Release, health: Health, reason: str, now: datetime) -> ReleaseStatus | None:
     status = release.status
     if health in WELL:
-        return stable(status, health, reason, now=now)
+        return status if status.pending else stable(status, health, reason, now=now)
     late = _lateness(status, now)
     if health is Health.FAILED or late:
         return failed(release, late + reason, now=now)
@@ -114,7 +132,8 @@ def _lateness(status: ReleaseStatus, now: datetime) -> str:
     deadline = deadline_of(status)
     if deadline is None or now <= deadline:
         return ""
-    return f"not healthy after {status.verification.timeout_seconds:g} s: "
+    seconds = (status.pending or status.verification).timeout_seconds
+    return f"not healthy after {seconds:g} s: "
 
 
 def stable(status: ReleaseStatus, health: Health, reason: str, *, now: datetime) -> ReleaseStatus:
@@ -158,11 +177,17 @@ def failed(
     update: dict[str, object] = {"health": health}
     if target is None:
         result = Result.FAILED
-        update |= {"phase": Phase.FAILED, "message": f"{cause}; {why_no_rollback(release)}"}
+        update |= {
+            "phase": Phase.FAILED,
+            "message": f"{cause}; {why_no_rollback(release)}",
+            # What was refused begins anew when it is tried again; what is only ill may go on when it recovers.
+            "pending": status.pending if health is Health.FAILED else None,
+        }
     else:
         result = Result.ROLLED_BACK
         update |= {
             "phase": Phase.ROLLING_BACK,
+            "pending": None,
             "stable_revision": target.revision,
             "message": f"{short(status.revision)} failed: {cause}; going back to {short(target.revision)}",
             "quarantined": Quarantine(
@@ -221,7 +246,7 @@ def _recovered(status: ReleaseStatus, health: Health, reason: str, now: datetime
         return _brought_back(status, health, reason, now)
     if status.quarantined is not None:
         return None
-    return stable(status, health, reason, now=now)
+    return status if status.pending else stable(status, health, reason, now=now)
 
 
 def _followed(status: ReleaseStatus, health: Health, reason: str) -> ReleaseStatus | None:

@@ -6,7 +6,8 @@ every problem of every object, those of ownership among them. No state, nothing 
 What no dry run can see (docs/apply.md): quota, missing accounts and classes, rights that a binding would escalate. What
 cannot be sent yet, as its kind or namespace is in the same set, is judged by the set's own schema, or as a stand-in in the
 release's own namespace, and is recorded as deferred. A first install asks nothing: nothing runs yet that could break, and
-`apply` removes what it made when one object is refused. With something in it that cannot be taken back it does ask.
+`apply` removes what it made when one object is refused. With something in it that cannot be taken back, or with several
+waves, it does ask.
 """
 
 from __future__ import annotations
@@ -141,7 +142,7 @@ class Check:
 
 def dry_run(target: Target, plan: Plan) -> Plan:
     """The plan, checked. Raises PlanRefused with all problems, ClusterDown."""
-    if plan.is_install and plan.can_be_taken_back:
+    if plan.is_install and plan.can_be_taken_back and len(plan.waves()) <= 1:
         results: Sequence[Checked] = ()
     else:
         results = in_parallel(Check(target, plan).one, plan.writes)

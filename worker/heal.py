@@ -118,7 +118,7 @@ def _left_alone(one: Drifted) -> str:
 
 def _of_recorded(plan: Plan, release: Release) -> Plan:
     """The plan without anything that this release has not applied (yet), and without deletions."""
-    recorded = {one.key for one in release.status.objects}
+    recorded = {one.key for one in release.status.objects if one.digest}
     return replace(
         plan,
         create=tuple(item for item in plan.create if item.key in recorded),

@@ -130,6 +130,11 @@ def stages(items: Iterable[Item], *, of: Callable[[Item], tuple[ObjectKey, Objec
     ]
 
 
+def waves(items: Iterable[Item], *, of: Callable[[Item], tuple[ObjectKey, Object]]) -> list[int]:
+    """The waves of these items in order; Namespaces and CRDs come before every wave, and are in none."""
+    return sorted({wave(object) for key, object in map(of, items) if rank_of(key) is not Rank.FOUNDATION})
+
+
 def deletion_stages(items: Iterable[Item], *, key: Callable[[Item], ObjectKey]) -> list[list[Item]]:
     """Everything to be deleted, in the opposite order."""
     ordered = sorted(items, key=lambda item: kind_order(key(item)), reverse=True)

@@ -55,6 +55,7 @@ class Outcome:
     release: Release | None = None
     counts: Counts = field(default_factory=Counts)
     is_change: bool = True  # False: nothing was to be done
+    is_partial: bool = False  # more steps of the revision are to come
     is_waiting: bool = False  # an operator's word keeps the release from this revision
 
 
@@ -159,7 +160,7 @@ def tell(tools: Tools, name: ReleaseName, wanted: Wanted, outcome: Outcome, stag
     if outcome.is_change:
         for action in ("created", "changed", "left", "pruned"):
             tools.metrics.count(OBJECTS, getattr(outcome.counts, action), action=action)
-        if result in (Result.SYNCED, Result.REMOVED):
+        if result in (Result.SYNCED, Result.REMOVED) and not outcome.is_partial:
             seconds = max(0.0, time.time() - wanted.received_at)
             tools.metrics.observe(PUSH_TO_APPLIED, seconds, environment=name.environment)
     write = log.info if result in GOOD else log.warning

@@ -30,7 +30,7 @@ from towline.shared.objects import (
     owned_hash,
 )
 from towline.shared.release import AppliedObject
-from towline.worker.order import Rank, rank_of, stages
+from towline.worker.order import Rank, rank_of, stages, waves
 from towline.worker.policy import Placed
 from towline.worker.record_size import refuse_unrecordable
 
@@ -113,13 +113,17 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Everything that one sync would do. The last four fields are what the dry run found out."""
+    """Everything that one sync would do; `later` is left to further ones (worker/steps.py), and so is `prune` then.
+
+    The last four fields are what the dry run found out.
+    """
 
     set_id: str
     namespace: str
     create: tuple[Placed, ...] = ()
     change: tuple[Placed, ...] = ()
     leave: tuple[AppliedObject, ...] = ()
+    later: tuple[Placed, ...] = ()
     prune: tuple[Doomed, ...] = ()
     keep: tuple[Kept, ...] = ()
     live: Mapping[ObjectKey, Object | None] = field(default_factory=dict)
@@ -167,13 +171,17 @@ class Plan:
         return frozenset(key.namespace for key in self._keys()) - {"", self.namespace}
 
     def _keys(self) -> Iterator[ObjectKey]:
-        yield from (item.key for item in self.writes)
+        yield from (item.key for item in self.writes + self.later)
         yield from (record.key for record in (*self.leave, *self.recorded))
         yield from (doomed.key for doomed in self.prune)
 
     def stages(self) -> list[list[Placed]]:
         """The writes in order: one stage after another, all of a stage at once."""
-        return stages(self.writes, of=lambda item: (item.key, item.object))
+        return stages(self.writes, of=key_and_object)
+
+    def waves(self) -> list[int]:
+        """The waves that write something."""
+        return waves(self.writes, of=key_and_object)
 
     def counts(self) -> dict[str, int]:
         """How many objects of each action."""
@@ -192,6 +200,11 @@ class Plan:
         lines += [f"- {doomed.key}" for doomed in self.prune]
         lines += [f"  {kept}" for kept in self.keep]
         return "\n".join(lines) or "nothing to change"
+
+
+def key_and_object(item: Placed) -> tuple[ObjectKey, Object]:
+    """What decides when an object is written."""
+    return item.key, item.object
 
 
 def make_plan(

@@ -84,12 +84,15 @@ def _is_deleted(target: Target, one: Doomed) -> bool:
 def recorded_after(plan: Plan, applied: Applied, pruned: Pruned | None) -> tuple[AppliedObject, ...]:
     """What the release's record says afterwards: what was applied or left, and what is still to be changed or deleted."""
     known = {record.key for record in applied.objects}
-    pending = {item.key for item in plan.writes} - known
+    pending = {item.key for item in plan.writes + plan.later} - known
     if pruned is None:
         pending |= {one.key for one in plan.prune}
     else:
         pending |= set(_named(plan, pruned.problems))
-    return applied.objects + tuple(record for record in plan.recorded if record.key in pending)
+    kept = tuple(record for record in plan.recorded if record.key in pending)
+    if plan.later:  # without a digest: whatever is wanted next, it is to be looked at, and not judged before
+        kept = tuple(record.model_copy(update={"digest": ""}) for record in kept)
+    return applied.objects + kept
 
 
 def _named(plan: Plan, problems: Iterable[Problem]) -> Iterable[ObjectKey]:

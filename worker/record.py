@@ -38,15 +38,19 @@ def record(tools: Tools, state: State, wanted: Wanted, written: Written, stages:
     )
     entry = entry_of(wanted, Result.SYNCED, written.counts, stages)
     entry = entry.model_copy(update={"author": state.commit.author, "subject": state.commit.subject})
+    steps = f"{written.pending.text}; " if written.pending else ""
     status = before.model_copy(
         update={
             "environment": state.environment.name,
             "repository": state.repository.name,
             **_applied_from(stored, datetime.now(UTC)),
-            "message": f"applied {short(wanted.revision)}; waiting until it is healthy",
+            "pending": written.pending,
+            "message": f"applied {short(wanted.revision)}; {steps}waiting until it is healthy",
             "quarantined": None,
             "stored": kept_revisions(before, stored, keep=tools.config.sync.stored_revisions),
-            "history": (entry, *superseded(before.history)),
+            "history": with_step(before.history, entry)
+            if state.continued
+            else with_new(before.history, entry),
         }
     )
     outcome = _recorded(tools, state, written, status)
@@ -69,7 +73,7 @@ def returned(tools: Tools, standing: Standing, wanted: Wanted, restored: Restore
             **_applied_from(written.stored, now),
             "message": f"went back to {short(wanted.revision)}; waiting until it is healthy{pinned}",
             "quarantined": _left_behind(before.quarantined, wanted.revision, now),
-            "history": (entry, *superseded(before.history)),
+            "history": with_new(before.history, entry),
         }
     )
     return _recorded(tools, standing, written, status)
@@ -86,10 +90,12 @@ def _recorded(tools: Tools, standing: Standing, written: Written, status: Releas
     release = standing.records.write_status(written.release, status)
     show_release(tools, standing, release)
     announce(standing.records, release, reason="Synced" if error is None else "Failed")
-    counts = written.counts
-    text = status.message if error else _summary(counts)
+    counts, pending = written.counts, written.pending
+    text = status.message if error else _summary(counts) + (f"; {pending.text}" if pending else "")
     result = Result.FAILED if error else Result.SYNCED
-    return Outcome(result=result, text=text, release=release, counts=counts)
+    return Outcome(
+        result=result, text=text, release=release, counts=counts, is_partial=written.pending is not None
+    )
 
 
 def reverted(tools: Tools, standing: Standing, restored: Restored, stages: Stages) -> Release:
@@ -124,6 +130,7 @@ def _applied_from(stored: StoredRevision, now: datetime) -> dict[str, object]:
         "verification": stored.verification,
         "phase": Phase.VERIFYING,
         "health": Health.PROGRESSING,
+        "pending": None,
         "synced_at": now,
     }
 
@@ -150,12 +157,36 @@ def _with_rollback(
     return tuple(told(entry) if index == at else entry for index, entry in enumerate(history))
 
 
-def superseded(history: Sequence[HistoryEntry]) -> tuple[HistoryEntry, ...]:
-    """The history before a new attempt: one that nobody knows yet to be healthy ended without that."""
-    return tuple(
+def with_new(history: Sequence[HistoryEntry], entry: HistoryEntry) -> tuple[HistoryEntry, ...]:
+    """The history with a new attempt; one before it that nobody knows yet to be healthy ended without that."""
+    before = (
         one.model_copy(update={"result": Result.SUPERSEDED}) if one.result is Result.SYNCED else one
         for one in history
     )
+    return (entry, *before)
+
+
+def with_step(history: Sequence[HistoryEntry], step: HistoryEntry) -> tuple[HistoryEntry, ...]:
+    """The history in which the newest attempt at this revision has one step more: one entry for all steps."""
+    at = next((index for index, one in enumerate(history) if one.revision == step.revision), None)
+    if at is None:
+        return with_new(history, step)
+    known = history[at]
+    seconds = {
+        name: round(known.stages.get(name, 0.0) + step.stages.get(name, 0.0), 4)
+        for name in (*known.stages, *step.stages)
+    }
+    told = {
+        "result": step.result,
+        "cause": step.cause,
+        "stages": seconds,
+        "created": known.created + step.created,
+        "changed": known.changed + step.changed,
+        "left": step.left,
+        "pruned": known.pruned + step.pruned,
+        "notes": tuple(dict.fromkeys((*known.notes, *step.notes))),
+    }
+    return (*history[:at], known.model_copy(update=told), *history[at + 1 :])
 
 
 def _stable_since(before: ReleaseStatus, stored: StoredRevision) -> datetime | None:
@@ -196,6 +227,16 @@ def refused(tools: Tools, state: State, wanted: Wanted, error: TowlineError, sta
         announce(state.records, release, reason="Refused")
     show_release(tools, state, release)
     return Outcome(result=Result.REFUSED, text=text, release=release)
+
+
+def broken_off(tools: Tools, state: State, error: TowlineError) -> Outcome:
+    """The status when a further step is refused, and nothing of it was written: the revision failed half-way."""
+    assert state.release is not None  # there was a step before
+    status = failed(state.release, f"half-way: {error}", now=datetime.now(UTC), health=Health.UNKNOWN)
+    release = state.records.write_status(state.release, status)
+    announce(state.records, release, reason="Failed")
+    show_release(tools, state, release)
+    return Outcome(result=Result.FAILED, text=status.message, release=release, is_change=False)
 
 
 def kept_revisions(before: ReleaseStatus, newest: StoredRevision, *, keep: int) -> tuple[StoredRevision, ...]:

@@ -12,7 +12,7 @@ from towline.shared.config import Environment, Repository
 from towline.shared.errors import ConfigError
 from towline.shared.model import Phase, ReleaseName, Revision, Trigger, short
 from towline.shared.records import Owner, Records
-from towline.shared.release import AppliedObject, Release, Verification
+from towline.shared.release import AppliedObject, Pending, Release, Verification
 from towline.shared.wanted import Wanted
 from towline.worker.inputs import Inputs
 from towline.worker.mirror import CommitInfo
@@ -25,6 +25,7 @@ from towline.worker.tree import Tree
 from towline.worker.verification import verification_of
 
 FETCH_SECONDS = 60.0
+UNTIL_HEALTHY = "waits until what was applied is healthy; then the next step is taken"
 SETTLED = (Phase.VERIFYING, Phase.HEALTHY)
 
 
@@ -80,12 +81,28 @@ class State(Standing):
         """How the service is verified in this revision; of one that it does not have, as usual."""
         return verification_of(self.service, self.environment) if self.service else Verification()
 
+    @property
+    def continued(self) -> Pending | None:
+        """The step of this very revision that was taken last, where more are to come."""
+        pending = self.release.status.pending if self.release else None
+        if pending is None or self.inputs is None or pending.inputs_digest != self.inputs.digest:
+            return None
+        return pending
+
+    def is_healthy_so_far(self, wanted: Wanted) -> bool:
+        """Whether the step that was taken last was found healthy, and nothing has touched the release since."""
+        return self.release is not None and wanted.goes_on == self.release.status.claim
+
     def reason_to_stay(self, wanted: Wanted) -> str:
         """Why the release is at this revision already, or ""."""
         if self.release is None or self.inputs is None or wanted.trigger is Trigger.OPERATOR:
             return ""
         status = self.release.status
-        if wanted.full or self.is_unfinished or status.phase not in SETTLED:
+        if wanted.full or self.is_unfinished:
+            return ""
+        if self.continued is not None:
+            return "" if self.is_healthy_so_far(wanted) else UNTIL_HEALTHY
+        if status.phase not in SETTLED:
             return ""
         return "its inputs are those of the last sync" if status.inputs_digest == self.inputs.digest else ""
 
@@ -106,6 +123,7 @@ class State(Standing):
         recorded = {one.key for one in self.recorded}
         return (
             status.phase not in SETTLED
+            or status.pending is not None
             or status.verification != self.verification
             or recorded != {one.key for one in plan.leave}
         )

@@ -12,6 +12,7 @@ looks at every object of the set, and ends in the same state. A worker that was 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 
 import structlog
@@ -28,6 +29,7 @@ from towline.shared.errors import (
 )
 from towline.shared.jobs import QueueName, SyncArguments, conclude_call, sync_call
 from towline.shared.model import ReleaseName, Trigger
+from towline.shared.release import Pending
 from towline.shared.wanted import Lease, Wanted
 from towline.worker.apply import apply
 from towline.worker.beat import every
@@ -49,14 +51,15 @@ from towline.worker.outcome import (
 from towline.worker.plan import Intent, Plan, make_plan
 from towline.worker.policy import Placed
 from towline.worker.prune import prune
-from towline.worker.record import record, refused
+from towline.worker.record import broken_off, record, refused
 from towline.worker.remove import remove
 from towline.worker.render.render import render
 from towline.worker.rollback import go_back
 from towline.worker.services import Service
 from towline.worker.siblings import checked
 from towline.worker.stages import Stages
-from towline.worker.state import State, find
+from towline.worker.state import UNTIL_HEALTHY, State, find
+from towline.worker.steps import Step, first_step, pending_after
 from towline.worker.tools import Tools
 from towline.worker.written import Written
 
@@ -184,6 +187,8 @@ class Attempt:
             if error.retry:  # a damaged mirror is one: it is cloned anew
                 raise
             self.tools.prepared.clear()  # what was there may have been deleted by others
+            if state.continued is not None:
+                return broken_off(self.tools, state, error)
             return refused(self.tools, state, self.wanted, error, self.stages)
 
     def _bring(self, state: State, service: Service) -> Outcome:
@@ -198,12 +203,16 @@ class Attempt:
         with self.stages("check"):
             if state.release is None:
                 make_room(self.tools, state.environment)
-            plan = dry_run(state.target, plan)
+            step = first_step(dry_run(state.target, plan))
+        before = state.continued
+        if before is not None and step.is_after(before) and not state.is_healthy_so_far(self.wanted):
+            return stayed(UNTIL_HEALTHY, state.release)
         if self.is_superseded():
             return superseded(state.release)
-        return self._write(state, placed, plan)
+        return self._write(state, placed, step)
 
-    def _write(self, state: State, placed: tuple[Placed, ...], plan: Plan) -> Outcome:
+    def _write(self, state: State, placed: tuple[Placed, ...], step: Step) -> Outcome:
+        plan = step.plan
         with self.stages("claim"):
             release = claim(state, plan, token=self.lease.token)
             objects = [item.object for item in placed]
@@ -212,10 +221,29 @@ class Attempt:
         with self.stages("apply"):
             applied = apply(state.target, plan, claim=guard)
         with self.stages("prune"):
-            pruned = prune(state.target, plan, claim=guard) if not applied.problems else None
+            is_last = not applied.problems and not step.left
+            pruned = prune(state.target, plan, claim=guard) if is_last else None
         with self.stages("record"):
-            written = Written(release=release, stored=stored, plan=plan, applied=applied, pruned=pruned)
+            written = Written(
+                release=release,
+                stored=stored,
+                plan=plan,
+                applied=applied,
+                pruned=pruned,
+                pending=self._pending(state, step),
+            )
             return record(self.tools, state, self.wanted, written, self.stages)
+
+    def _pending(self, state: State, step: Step) -> Pending | None:
+        assert state.inputs is not None
+        return pending_after(
+            step,
+            self.wanted,
+            state.verification,
+            before=state.continued,
+            digest=state.inputs.digest,
+            now=datetime.now(UTC),
+        )
 
     def _rendered(self, state: State, service: Service) -> tuple[Placed, ...]:
         assert state.inputs is not None

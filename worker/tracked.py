@@ -18,7 +18,7 @@ from towline.shared.model import Health, ObjectKey, Phase
 from towline.shared.pod_limits import USUAL, PodLimits
 from towline.shared.release import Release
 from towline.worker.cache import Cache
-from towline.worker.decision import concluded, deadline_of, is_brought_back
+from towline.worker.decision import concluded, deadline_of, is_brought_back, to_judge
 from towline.worker.drift import Drift, drift_of
 from towline.worker.health.fault import Finding, first_of
 from towline.worker.health.pods import finding
@@ -77,7 +77,9 @@ def followed(before: Tracked | None, release: Release, *, now: float) -> Tracked
         floor = number_of(newest.resource_version)
     if release.status.objects != before.release.status.objects:
         digests = {one.key: one.digest for one in before.release.status.objects}
-        written = frozenset(one.key for one in release.status.objects if digests.get(one.key) != one.digest)
+        written = frozenset(
+            one.key for one in release.status.objects if one.digest not in ("", digests.get(one.key))
+        )
     return Tracked(
         release=release,
         seen_at=now,
@@ -103,7 +105,7 @@ def view_of(tracked: Tracked, cache: Cache, *, at: float, now: datetime, limits:
     verdicts: list[tuple[str, Verdict]] = []
     findings: list[tuple[str, Finding]] = []
     rules = release.status.verification.health
-    for one in release.status.objects:
+    for one in to_judge(release.status):
         if not has_health(one.group, one.kind, rules=rules):
             continue
         key = one.key

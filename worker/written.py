@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from towline.shared.errors import Refused
-from towline.shared.release import AppliedObject, Release, StoredRevision
+from towline.shared.release import AppliedObject, Pending, Release, StoredRevision
 from towline.worker.apply import Applied
 from towline.worker.outcome import Counts
 from towline.worker.plan import Plan
@@ -21,6 +21,7 @@ class Written:
     plan: Plan
     applied: Applied
     pruned: Pruned | None
+    pending: Pending | None = None  # what is still to come of the revision
 
     @property
     def counts(self) -> Counts:

@@ -18,8 +18,11 @@ from parts.control_plane import ControlPlane
 from parts.eventually import eventually
 from parts.git import Content, Origin
 
+from towline.shared.broker import Broker
 from towline.shared.config import ClusterConfig, Config, parse_config
+from towline.shared.errors import Unavailable
 from towline.shared.jobs import ConcludeArguments, JobName, PushArguments, SyncArguments
+from towline.shared.metrics import STAGE_SECONDS, Histogram, Metrics
 from towline.shared.model import Phase, ReleaseName
 from towline.shared.queue import OUTBOX
 from towline.shared.release import Release
@@ -67,6 +70,21 @@ def configuration(
         "repositories": [{**repository, **changes.get("repository", {})}],
         "sync": changes.get("sync", {}),
     }
+
+
+class DyingMetrics(Metrics):
+    """Fails once, when the end of a stage is measured."""
+
+    def __init__(self, broker: Broker, stage: str) -> None:
+        super().__init__(broker)
+        self._stage: str | None = stage
+
+    def observe(self, histogram: Histogram, seconds: float, /, **labels: str) -> None:
+        """As usual, but for that stage."""
+        if histogram is STAGE_SECONDS and labels["stage"] == self._stage:
+            self._stage = None
+            raise Unavailable("the test has this stage fail", hint="")
+        super().observe(histogram, seconds, **labels)
 
 
 @dataclass(slots=True)
@@ -141,6 +159,22 @@ class Engine:
             return found
 
         return eventually(is_there, within=within)
+
+    def bring(self, service: str, phase: Phase, *, within: float = 20) -> Release:
+        """Judge a release, and take the steps that are to be taken then, until it comes to this phase."""
+
+        def is_there() -> Release:
+            self.conclude(service)
+            self.run_syncs()
+            found = self.release(service)
+            assert found is not None and found.status.phase is phase, found
+            return found
+
+        return eventually(is_there, within=within)
+
+    def die_after(self, stage: str) -> None:
+        """Have the next job that ends this stage fail there, as if its worker had been killed."""
+        self.tools.metrics = DyingMetrics(self.tools.broker, stage)
 
     def eventually_says(self, service: str, words: str, *, within: float = 10) -> str:
         """Judge a release until the job says this."""

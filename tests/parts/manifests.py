@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import yaml
+
 
 def config_map(name: str, **data: str) -> str:
     """A ConfigMap."""
@@ -27,6 +29,27 @@ spec:
         - name: app
           image: {image}
 """
+
+
+def annotated(manifest: str, **annotations: str) -> str:
+    """The manifest with annotations of Towline's, `wave="1"` for `towline.dev/wave`; `_` stands for `-`."""
+    object = yaml.safe_load(manifest)
+    named = {f"towline.dev/{name.replace('_', '-')}": value for name, value in annotations.items()}
+    object["metadata"].setdefault("annotations", {}).update(named)
+    return yaml.safe_dump(object)
+
+
+def in_wave(wave: int, manifest: str) -> str:
+    """The manifest in a wave."""
+    return annotated(manifest, wave=str(wave))
+
+
+def nowhere(workload: str) -> str:
+    """The workload with pods that never start: no node has what they ask for. The deadline is Kubernetes' shortest."""
+    object = yaml.safe_load(workload)
+    object["spec"]["progressDeadlineSeconds"] = 1
+    object["spec"]["template"]["spec"]["nodeSelector"] = {"example.com/nowhere": "yes"}
+    return yaml.safe_dump(object)
 
 
 def several(*texts: str) -> str:

@@ -12,13 +12,14 @@ import pytest
 from towline.shared.documents import load_documents
 from towline.shared.errors import ClusterError
 from towline.shared.installation import CRD_FILE, packaged_crd
-from towline.shared.model import Health, Object, ObjectKey, Phase, Result, Trigger
+from towline.shared.model import Health, Moment, Object, ObjectKey, Phase, Result, Trigger
 from towline.shared.release import (
     CLAIM,
     LOG_LINES,
     NOTES,
     AppliedObject,
     HistoryEntry,
+    Pending,
     Quarantine,
     Release,
     ReleaseStatus,
@@ -48,6 +49,17 @@ FULL = ReleaseStatus(
         AppliedObject.of(
             ObjectKey(group="apps", kind="Deployment", namespace="shop", name="web"), digest="d", owned="o"
         ),
+    ),
+    pending=Pending(
+        revision=REVISION,
+        ref="refs/heads/main",
+        inputs_digest="d",
+        moment=Moment.POST_SYNC,
+        wave=1,
+        left=1,
+        of=3,
+        since=NOW,
+        timeout_seconds=7,
     ),
     synced_at=NOW,
     history=(
