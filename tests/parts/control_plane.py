@@ -1,6 +1,7 @@
 """A real Kubernetes control plane on loopback: etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kwok.
 
-kwok plays the nodes and their kubelets: pods are scheduled, run and end within milliseconds, and no container exists.
+kwok plays the nodes and their kubelets: pods are scheduled, run and end within milliseconds, and no container exists. Pods
+that are to fail do so (parts/failing.py), and every container has the same logs.
 One is started a run, ready in about 3 s; each test has a namespace of its own.
 
     def test_something(control_plane, namespace):
@@ -32,12 +33,17 @@ from parts.eventually import eventually
 from parts.processes import Process, free_port
 from parts.programs import program_path
 
-STAGES = Path(__file__).parent.parent / "data" / "kwok" / "stages.yaml"
+KWOK = Path(__file__).parent.parent / "data" / "kwok"
 NODES = ("node-a", "node-b")
 SERVICE_RANGE = "10.96.0.0/16"
 POD_RANGE = "10.244.0.0/16"
 REQUEST_SECONDS = 5.0
 KUBECTL_SECONDS = 60.0
+RUNNING_LINES = ("starting", "GET /ready 503: waiting for the database")
+CRASHED_LINES = (
+    *(f"line {number}" for number in range(1, 41)),
+    "fatal: no database, password=hunter2-of-the-test",
+)
 CLIENT_RATE = 1000  # requests a second of each controller; their defaults (20 to 50) are for large clusters
 
 
@@ -56,6 +62,7 @@ class ControlPlane:
         self.token = secrets.token_urlsafe(24)
         self.url = f"https://127.0.0.1:{free_port()}"
         self._etcd_url = f"http://127.0.0.1:{free_port()}"
+        self._kubelet_port = free_port()
         self._detached = detached
         self._program = program
 
@@ -184,11 +191,16 @@ class ControlPlane:
             self._process(
                 "kwok",
                 f"--kubeconfig={self.kubeconfig}",
-                f"--config={STAGES}",
+                f"--config={KWOK / 'stages.yaml'}",
+                f"--config={KWOK / 'failing.yaml'}",
+                f"--config={self.folder / 'logs.yaml'}",
                 "--manage-all-nodes=true",
                 f"--cidr={POD_RANGE}",
                 "--node-ip=127.0.0.1",
-                "--server-address=",
+                f"--node-port={self._kubelet_port}",
+                f"--server-address=127.0.0.1:{self._kubelet_port}",
+                f"--tls-cert-file={self._certificates.server}",
+                f"--tls-private-key-file={self._certificates.server_key}",
                 "--node-lease-duration-seconds=40",
             ),
         ]
@@ -222,6 +234,22 @@ class ControlPlane:
         }
         (self.folder / "scheduler.yaml").write_text(yaml.safe_dump(scheduler))
         self._write_kubeconfig()
+        self._write_logs()
+
+    def _write_logs(self) -> None:
+        """What every container says, and what its last run said before it crashed, as a container runtime keeps it."""
+        files = {}
+        for name, lines in (("logsFile", RUNNING_LINES), ("previousLogsFile", CRASHED_LINES)):
+            files[name] = str(self.folder / f"{name}.log")
+            kept = "".join(f"2026-11-24T12:00:00.000000000Z stderr F {line}\n" for line in lines)
+            Path(files[name]).write_text(kept)
+        logs = {
+            "apiVersion": "kwok.x-k8s.io/v1alpha1",
+            "kind": "ClusterLogs",
+            "metadata": {"name": "all"},
+            "spec": {"logs": [files]},
+        }
+        (self.folder / "logs.yaml").write_text(yaml.safe_dump(logs))
 
     def _write_kubeconfig(self) -> None:
         config = {
