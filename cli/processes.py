@@ -57,8 +57,11 @@ def watcher(config: Path | None) -> None:
 
     loaded = _loaded(config)
     loaded.redis_url()
+    programs = watcher_programs(loaded)
+    if len(programs) == 1:  # a supervisor would need as much memory as the cluster's objects
+        sys.exit(programs[0].run())
     preload_watcher()
-    sys.exit(Supervisor(watcher_programs(loaded)).run())
+    sys.exit(Supervisor(programs).run())
 
 
 @click.command()

@@ -21,7 +21,8 @@ from towline.worker.health.workload import Workload, workload_of
 RulesOf = Callable[[str], Mapping[str, str]]  # the id of an ApplySet -> health rules of its service
 
 SETTLED = (Health.HEALTHY, Health.SUSPENDED)
-READ_BY_PEOPLE = ("history", "conditions", "shortRevision", "shortStableRevision")
+READ_BY_PEOPLE = ("conditions", "shortRevision", "shortStableRevision")
+ATTEMPT = ("revision", "result", "startedAt")  # what is judged by of the newest attempt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,12 +68,22 @@ def sighting_of(raw: msgspec.Raw, selection: Selection, *, rules_of: RulesOf) ->
 
 
 def watched_release(raw: msgspec.Raw) -> Release:
-    """A Release without its history. Raises msgspec.MsgspecError, or ClusterError for a status not of our form."""
+    """A Release without what only people read. Raises msgspec.MsgspecError, or ClusterError for a status not of our form."""
     object = msgspec.json.decode(raw, type=dict)
     status = object.get("status")
     if isinstance(status, dict):
-        object["status"] = {name: value for name, value in status.items() if name not in READ_BY_PEOPLE}
+        kept = {name: value for name, value in status.items() if name not in READ_BY_PEOPLE}
+        object["status"] = {**kept, "history": _newest(status.get("history"))}
     return release_of(object)
+
+
+def _newest(history: object) -> list[Object]:
+    entries = history if isinstance(history, list) else []
+    return [
+        {name: entry[name] for name in ATTEMPT if name in entry}
+        for entry in entries[:1]
+        if isinstance(entry, dict)
+    ]
 
 
 def number_of(version: object) -> int:

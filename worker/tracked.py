@@ -9,7 +9,7 @@ when it was seen later than that sync began, or SETTLE_SECONDS have passed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -20,19 +20,17 @@ from towline.shared.release import Release
 from towline.worker.cache import Cache
 from towline.worker.decision import concluded, deadline_of, is_brought_back, to_judge
 from towline.worker.drift import Drift, drift_of
-from towline.worker.health.fault import Finding, first_of
 from towline.worker.health.pods import finding
-from towline.worker.health.verdict import Verdict, has_health, worst
-from towline.worker.sightings import Sighting, number_of
+from towline.worker.health.release import Judged, release_verdict, since_of
+from towline.worker.health.verdict import Verdict, has_health
+from towline.worker.sightings import number_of
 
 SETTLE_SECONDS = 2.0  # watches are at most this far behind each other
-CONFIRM_SECONDS = (
-    0.1  # a drift is believed when the Release's own watch did not say by then that a sync did it
-)
+CONFIRM_SECONDS = 0.1  # a drift is believed when the Release's watch did not tell of a sync meanwhile
 STUCK_SECONDS = 2.0  # a rollback is begun by the job that decides it; later, that job is gone
 FIRST_PAUSE_SECONDS = 2.0  # after a question whose job came to nothing
 LONGEST_PAUSE_SECONDS = 30.0
-HEALTHY = Verdict(health=Health.HEALTHY, reason="")
+MISSING = Verdict(health=Health.UNKNOWN, reason="is not there")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,54 +90,46 @@ def followed(before: Tracked | None, release: Release, *, now: float) -> Tracked
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """A release as its watches show it: `verdict` is None while it cannot be told."""
+    """A release as its watches show it: `health` is None while it cannot be told."""
 
-    verdict: Verdict | None
+    health: Health | None
     look_again_at: datetime | None = None
 
 
 def view_of(tracked: Tracked, cache: Cache, *, at: float, now: datetime, limits: PodLimits = USUAL) -> View:
     """The verdict by what is kept; `at` is the monotonic time of `now`."""
     release = tracked.release
-    settled = at - tracked.seen_at >= SETTLE_SECONDS
-    verdicts: list[tuple[str, Verdict]] = []
-    findings: list[tuple[str, Finding]] = []
     rules = release.status.verification.health
-    for one in to_judge(release.status):
-        if not has_health(one.group, one.kind, rules=rules):
-            continue
-        key = one.key
-        seen = cache.members.get(key)
-        if seen is None and not cache.is_listed(key):
-            return View(verdict=None)
-        if not settled and key in tracked.written and (seen is None or seen.version <= tracked.floor):
-            return View(verdict=None, look_again_at=now + timedelta(seconds=SETTLE_SECONDS))
-        verdicts.append((str(key), _verdict(seen)))
-        if seen is not None and seen.workload is not None:
-            since = release.status.synced_at
-            found = finding(seen.workload, cache.seen_of(seen.workload), now=now, since=since, limits=limits)
-            findings.append((str(key), found))
-    return _with_pods(verdicts, findings)
+    keys = [one.key for one in to_judge(release.status) if has_health(one.group, one.kind, rules=rules)]
+    if not all(key in cache.members or cache.is_listed(key) for key in keys):
+        return View(health=None)
+    settle_at = tracked.seen_at + SETTLE_SECONDS
+    if at < settle_at and not all(_is_fresh(tracked, cache, key) for key in keys):
+        return View(health=None, look_again_at=now + timedelta(seconds=settle_at - at))
+    since = since_of(release.status)
+    verdict = release_verdict([_judged(cache, key, now=now, since=since, limits=limits) for key in keys])
+    return View(health=verdict.health, look_again_at=verdict.look_again_at)
 
 
-def _verdict(seen: Sighting | None) -> Verdict:
-    if seen is None:
-        return Verdict(health=Health.UNKNOWN, reason="is not there")
-    return seen.verdict or HEALTHY
+def _is_fresh(tracked: Tracked, cache: Cache, key: ObjectKey) -> bool:
+    """Whether this object was seen as the last sync left it."""
+    seen = cache.members.get(key)
+    return key not in tracked.written or (seen is not None and seen.version > tracked.floor)
 
 
-def _with_pods(verdicts: Iterable[tuple[str, Verdict]], findings: Iterable[tuple[str, Finding]]) -> View:
-    """What the pods tell counts before what their workloads say, which takes minutes longer."""
-    by_pods = [
-        (name, Verdict(health=Health.FAILED, reason=one.fault.text))
-        for name, one in findings
-        if one.fault is not None
-    ]
-    earliest = first_of(one for _, one in findings if one.fault is None).look_again_at
-    return View(verdict=worst([*by_pods, *verdicts]), look_again_at=earliest)
+def _judged(
+    cache: Cache, key: ObjectKey, *, now: datetime, since: datetime | None, limits: PodLimits
+) -> Judged:
+    seen = cache.members.get(key)
+    if seen is None or seen.verdict is None:
+        return Judged(key=key, verdict=MISSING)
+    if seen.workload is None:
+        return Judged(key=key, verdict=seen.verdict)
+    found = finding(seen.workload, cache.seen_of(seen.workload), now=now, since=since, limits=limits)
+    return Judged(key=key, verdict=seen.verdict, found=found)
 
 
-def question_of(tracked: Tracked, verdict: Verdict | None, *, at: float, now: datetime) -> Question | None:
+def question_of(tracked: Tracked, health: Health | None, *, at: float, now: datetime) -> Question | None:
     """What the conclude job would do something about, None when it would change nothing."""
     release = tracked.release
     status = release.status
@@ -152,7 +142,7 @@ def question_of(tracked: Tracked, verdict: Verdict | None, *, at: float, now: da
     if status.phase is Phase.ROLLING_BACK and not is_brought_back(status):
         is_stuck = at - tracked.seen_at >= STUCK_SECONDS
         return Question(about="rollback", queue=QueueName.URGENT) if is_stuck else None
-    health = verdict.health if verdict is not None else Health.UNKNOWN
+    health = health or Health.UNKNOWN
     if concluded(release, health, "", now=now) is None:
         return None
     is_good = health in (Health.HEALTHY, Health.SUSPENDED)

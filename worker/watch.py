@@ -15,7 +15,7 @@ State: in memory only. Redis keys: see shared/watchers.py. What happens here als
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -24,8 +24,9 @@ import structlog
 from towline.shared.cluster import Cluster
 from towline.shared.config import Config
 from towline.shared.errors import ClusterError, RedisDown
-from towline.shared.jobs import conclude_call
+from towline.shared.jobs import QueueName, conclude_call, heal_call
 from towline.shared.metrics import Metrics
+from towline.shared.model import DriftMode
 from towline.shared.objects import GROUP
 from towline.shared.queue import Queue
 from towline.shared.release import RELEASE
@@ -75,6 +76,7 @@ class Watcher:
     scene: Scene = field(init=False)
     dirty: set[str] = field(default_factory=set)  # ApplySets whose release is to be judged
     due: dict[str, float] = field(default_factory=dict)  # the same, at a time
+    drifting: set[str] = field(default_factory=set)  # to be looked after by a heal job
     namespaces: set[str] | None = None  # where Releases are watched, None for everywhere
     is_watching: bool = False
     _is_changed: bool = True  # whether something else may have to be watched by now
@@ -116,8 +118,8 @@ class Watcher:
         """Nothing that is known here is kept up with any more: begin anew, when we are the active one."""
         self.watches.stop()
         self.scene = Scene(self.watching.config, self.watching.name)
-        self.dirty.clear()
-        self.due.clear()
+        for pending in (self.dirty, self.due, self.drifting):
+            pending.clear()
         self.is_watching, self._is_changed = False, True
 
     def _wait_seconds(self) -> float:
@@ -125,7 +127,7 @@ class Watcher:
         if not self.election.holds():
             return TURN_SECONDS
         now = time.monotonic()
-        wake = now if self.dirty else min(self.due.values(), default=now + TURN_SECONDS)
+        wake = now if self.dirty or self.drifting else min(self.due.values(), default=now + TURN_SECONDS)
         return min(max(wake, self._rest_until) - now, TURN_SECONDS)
 
     def _adjust(self) -> None:
@@ -187,7 +189,7 @@ class Watcher:
         for set_id in [one for one, when in self.due.items() if when <= at]:
             del self.due[set_id]
             self.dirty.add(set_id)
-        if not self.dirty:
+        if not self.dirty and not self.drifting:
             return
         questions = {one: question for one in self.dirty if (question := self._question(one, at))}
         try:
@@ -205,10 +207,13 @@ class Watcher:
         if tracked is None:
             return None
         now = datetime.now(UTC)
-        view = view_of(tracked, self.scene.cache, at=at, now=now)
+        limits = self.scene.environments[set_id].pod_limits
+        view = view_of(tracked, self.scene.cache, at=at, now=now, limits=limits)
         for drift in confirmed(tracked, self.scene.cache, at=at):
             drifted(self.watching.metrics, name_of(tracked.release), drift)
-        question = question_of(tracked, view.verdict, at=at, now=now)
+            if tracked.release.status.verification.drift is not DriftMode.OFF:
+                self.drifting.add(set_id)
+        question = question_of(tracked, view.health, at=at, now=now)
         seconds = look_in(tracked, view, at=at, now=now)
         if seconds is not None:
             self.due[set_id] = at + seconds
@@ -216,35 +221,46 @@ class Watcher:
             return None
         return question
 
-    def _ask(self, questions: dict[str, Question], at: float) -> None:
-        """Enqueue the jobs in one transaction, but for those whose last job has not ended."""
-        scene, jobs = self.scene, self.watching.queue
-        asked = {one: scene.tracked[one].asked for one in questions}
-        waiting = jobs.waiting([one.job for one in asked.values() if one is not None])
-        new = []
-        for set_id, question in questions.items():
-            tracked, before = scene.tracked[set_id], asked[set_id]
-            same = before is not None and before.question.about == question.about
-            if before is not None and same and before.job in waiting:
-                tracked.asked = replace(before, version=tracked.release.resource_version, at=at)
-                self.due[set_id] = at + before.pause_seconds
-            else:
-                new.append((tracked, question))
-        if not new:
-            return
-        calls = [
+    def _ask(self, questions: Mapping[str, Question], at: float) -> None:
+        """Enqueue the jobs in one transaction, but for those whose last job has not ended. Raises RedisDown."""
+        tracked = self.scene.tracked
+        new = {one: questions[one] for one in questions.keys() - self._in_hand(questions, at)}
+        concluding = [
             conclude_call(
-                str(name_of(tracked.release)), revision=tracked.release.status.revision, queue=question.queue
+                str(name_of(tracked[one].release)),
+                revision=tracked[one].release.status.revision,
+                queue=question.queue,
             )
-            for tracked, question in new
+            for one, question in new.items()
         ]
-        for (tracked, question), job in zip(new, jobs.enqueue(calls), strict=True):
-            tracked.asked = again(tracked.asked, question, tracked.release, job=job, at=at)
-            log.info("watcher.asked", release=str(name_of(tracked.release)), about=question.about, job=job)
-        for set_id in questions:
-            asked_now = scene.tracked[set_id].asked
-            if asked_now is not None:
-                self.due[set_id] = min(self.due.get(set_id, at + 1e9), asked_now.at + asked_now.pause_seconds)
+        names = [str(name_of(tracked[one].release)) for one in self.drifting if one in tracked]
+        healing = [heal_call(name, queue=QueueName.URGENT) for name in names]
+        if concluding or healing:
+            jobs = self.watching.queue.enqueue([*concluding, *healing])
+            for (set_id, question), job in zip(new.items(), jobs, strict=False):
+                self._note(set_id, question, job=job, at=at)
+        self.drifting.clear()
+
+    def _in_hand(self, questions: Mapping[str, Question], at: float) -> set[str]:
+        """Those whose last job, about the same, has not ended: its answer is waited for."""
+        asked = {one: before for one in questions if (before := self.scene.tracked[one].asked) is not None}
+        same = {one: before for one, before in asked.items() if before.question.about == questions[one].about}
+        waiting = self.watching.queue.waiting([before.job for before in same.values()])
+        found = {one: before for one, before in same.items() if before.job in waiting}
+        for set_id, before in found.items():
+            tracked = self.scene.tracked[set_id]
+            tracked.asked = replace(before, version=tracked.release.resource_version, at=at)
+            self._look_at(set_id, at + before.pause_seconds)
+        return set(found)
+
+    def _note(self, set_id: str, question: Question, *, job: str, at: float) -> None:
+        tracked = self.scene.tracked[set_id]
+        tracked.asked = again(tracked.asked, question, tracked.release, job=job, at=at)
+        self._look_at(set_id, at + tracked.asked.pause_seconds)
+        log.info("watcher.asked", release=str(name_of(tracked.release)), about=question.about, job=job)
+
+    def _look_at(self, set_id: str, when: float) -> None:
+        self.due[set_id] = min(when, self.due.get(set_id, when))
 
     def _say(self) -> None:
         """Tell the clock that this cluster is watched, once everything in it is known; and what was counted."""

@@ -125,15 +125,14 @@ class Watched:
 
     def asked(self, service: str, queue: QueueName | None = None) -> list[str]:
         """The conclude jobs that wait for it, on one queue or on any."""
+        return self.jobs(f"conclude_staging_{service}_", queue)
+
+    def jobs(self, beginning: str, queue: QueueName | None = None) -> list[str]:
+        """The jobs that wait whose ids begin like this."""
         jobs = self.running[0].watcher.watching.queue
         names = [queue] if queue else list(QueueName)
-        wanted = f"conclude_staging_{service}_"
-        return [
-            identifier
-            for name in names
-            for identifier in jobs.rq(name).get_job_ids()
-            if identifier.startswith(wanted)
-        ]
+        found = [identifier for name in names for identifier in jobs.rq(name).get_job_ids()]
+        return [one for one in found if one.startswith(beginning)]
 
     def end_jobs(self) -> None:
         """What workers do: every job is run, and comes to nothing."""

@@ -210,6 +210,7 @@ def test_what_somebody_does_to_an_applied_object_is_seen(watched: Watched, how: 
         )
 
     eventually(lambda: drifts(watcher) == 1)
+    eventually(lambda: watched.jobs("heal_staging_orders", QueueName.URGENT))
 
 
 def drifts(watcher: Watcher) -> float:

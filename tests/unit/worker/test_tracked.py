@@ -13,11 +13,10 @@ import pytest
 from towline.shared.jobs import QueueName
 from towline.shared.model import Health, ObjectKey
 from towline.shared.objects import PART_OF, owned_hash
-from towline.shared.release import CLAIM, Release, release_of
+from towline.shared.release import CLAIM, AppliedObject, Release, release_of
 from towline.shared.watching import Selection
 from towline.worker.cache import Cache
 from towline.worker.drift import Drift, How
-from towline.worker.health.verdict import Verdict
 from towline.worker.tracked import (
     CONFIRM_SECONDS,
     LONGEST_PAUSE_SECONDS,
@@ -101,6 +100,13 @@ def release(
     )
 
 
+def with_another(one: Release, object: dict[str, Any]) -> Release:
+    """The release with an object more."""
+    more = AppliedObject.model_validate(object)
+    status = one.status.model_copy(update={"objects": (*one.status.objects, more)})
+    return replace(one, status=status)
+
+
 def cache_of(*objects: dict[str, Any]) -> Cache:
     """What the watch of Deployments has listed and shown."""
     cache = Cache(lambda set_id: {})
@@ -116,8 +122,7 @@ def raw(object: dict[str, Any]) -> msgspec.Raw:
 
 
 def health(tracked: Tracked, cache: Cache, *, at: float = 0.0) -> Health | None:
-    verdict = view_of(tracked, cache, at=at, now=NOW).verdict
-    return verdict.health if verdict else None
+    return view_of(tracked, cache, at=at, now=NOW).health
 
 
 def test_a_release_is_as_its_objects_are():
@@ -141,18 +146,23 @@ def synced_again(*, claim_is_seen: bool = True) -> Tracked:
     return followed(tracked, release(version=105, digest="d2", claim="c2", recorded="c2"), now=2.0)
 
 
-@pytest.mark.parametrize("claim_is_seen", [True, False])
-def test_an_object_seen_before_the_sync_that_changed_it_does_not_make_a_release_healthy(claim_is_seen: bool):
+@pytest.mark.parametrize(("claim_is_seen", "version"), [(True, 40), (True, 60), (False, 40)])
+def test_an_object_seen_before_the_sync_that_changed_it_does_not_make_a_release_healthy(
+    claim_is_seen: bool, version: int
+):
     tracked = synced_again(claim_is_seen=claim_is_seen)
 
-    assert health(tracked, cache_of(deployment(version=40)), at=2.1) is None
+    assert health(tracked, cache_of(deployment(version=version)), at=2.1) is None
     assert health(tracked, cache_of(deployment(version=100)), at=2.1) is Health.HEALTHY
 
 
 def test_an_object_that_a_sync_left_as_it_was_counts_as_it_was_seen():
-    tracked = followed(None, release(version=50), now=0.0)
-    tracked = followed(tracked, release(version=90, claim="c2"), now=1.0)
-    tracked = followed(tracked, release(version=105, claim="c2", recorded="c2"), now=2.0)
+    other = {"kind": "ConfigMap", "namespace": "shop", "name": "settings"}
+    before, after = ({**other, "digest": digest} for digest in ("m1", "m2"))
+    tracked = followed(None, with_another(release(version=50), before), now=0.0)
+    tracked = followed(tracked, with_another(release(version=90, claim="c2"), before), now=1.0)
+    synced = release(version=105, claim="c2", recorded="c2")
+    tracked = followed(tracked, with_another(synced, after), now=2.0)
 
     assert health(tracked, cache_of(deployment(version=40)), at=2.1) is Health.HEALTHY
 
@@ -166,15 +176,13 @@ def test_an_object_that_stays_as_it_was_seen_counts_after_a_while():
     assert health(tracked, cache_of(deployment(version=40)), at=2.0 + SETTLE_SECONDS) is Health.HEALTHY
 
 
-HEALTHY = Verdict(health=Health.HEALTHY, reason="")
-FAILED = Verdict(health=Health.FAILED, reason="")
-PROGRESSING = Verdict(health=Health.PROGRESSING, reason="")
+HEALTHY, FAILED, PROGRESSING = Health.HEALTHY, Health.FAILED, Health.PROGRESSING
 LATER = NOW + timedelta(hours=1)
 QUARANTINED = {"revision": "b" * 40}
 
 
 @pytest.mark.parametrize(
-    ("one", "verdict", "now", "queue"),
+    ("one", "health", "now", "queue"),
     [
         (release(), HEALTHY, NOW, QueueName.BACKGROUND),
         (release(), FAILED, NOW, QueueName.URGENT),
@@ -191,8 +199,8 @@ QUARANTINED = {"revision": "b" * 40}
         (release(phase=None), FAILED, NOW, None),
     ],
 )
-def test_a_job_is_wanted_where_it_would_change_what_is_recorded(one, verdict, now, queue):
-    question = question_of(Tracked(release=one, seen_at=0.0), verdict, at=0.0, now=now)
+def test_a_job_is_wanted_where_it_would_change_what_is_recorded(one, health, now, queue):
+    question = question_of(Tracked(release=one, seen_at=0.0), health, at=0.0, now=now)
 
     assert (question.queue if question else None) is queue
 
