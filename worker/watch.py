@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import islice
 
 import structlog
 
@@ -42,6 +43,7 @@ from towline.worker.tracked import Question, again, confirmed, is_due, look_in, 
 from towline.worker.watches import Watches
 
 TURN_SECONDS = 0.5  # at most, until the lead is looked at again
+JUDGED_AT_ONCE = 100  # their jobs are one transaction, which Redis must have done before we lose patience
 REDIS_PAUSE_SECONDS = 1.0
 PLACES_SECONDS = 30.0  # where Releases cannot be watched everywhere: how often new namespaces are looked for
 FLUSH_SECONDS = 1.0
@@ -191,15 +193,16 @@ class Watcher:
             self.dirty.add(set_id)
         if not self.dirty and not self.drifting:
             return
-        questions = {one: question for one in self.dirty if (question := self._question(one, at))}
+        some = set(islice(self.dirty, JUDGED_AT_ONCE))
+        questions = {one: question for one in some if (question := self._question(one, at))}
+        self.dirty -= some - questions.keys()
         try:
             self._ask(questions, at)
         except RedisDown as error:
             self._rest_until = at + REDIS_PAUSE_SECONDS
-            self.dirty = set(questions)
             log.warning("watcher.waits", cluster=self.watching.name, error=error.message)
             return
-        self.dirty.clear()
+        self.dirty -= some
 
     def _question(self, set_id: str, at: float) -> Question | None:
         """What is to be asked of this release now; also when to look at it again, and its drift."""

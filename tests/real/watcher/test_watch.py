@@ -75,6 +75,24 @@ def test_a_release_is_not_asked_for_while_its_pods_are_on_their_way_and_urgently
     assert before == []
 
 
+def test_pods_that_may_not_be_made_are_seen_by_the_events_of_their_replica_set(watched: Watched):
+    watched.start()
+    metadata = {"name": "none", "namespace": watched.namespace}
+    none = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": metadata,
+        "spec": {"hard": {"pods": "0"}},
+    }
+    watched.cluster.apply(none)
+    resource = watched.cluster.preferred("", "ResourceQuota")
+    eventually(lambda: (watched.cluster.get(resource, "none", watched.namespace) or {})["status"].get("hard"))
+
+    watched.apply("orders", [deployment()])
+
+    eventually(lambda: watched.asked("orders", QueueName.URGENT), within=15)
+
+
 def test_a_release_is_asked_for_in_the_moment_in_which_its_time_is_over(watched: Watched):
     watched.start()
 
