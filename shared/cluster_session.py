@@ -81,7 +81,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One request; `verb` is its name in metrics, `etag` what the caller has already, `user` whom it acts as."""
+    """One request; `verb` is its name in metrics, `etag` what the caller has already, `user` whom it acts as.
+
+    `is_hasty`: it has `read_seconds` for everything, and is not sent again by itself.
+    """
 
     verb: str
     method: str
@@ -93,6 +96,7 @@ class Request:
     etag: str = ""
     user: str = ""
     read_seconds: float = READ_SECONDS
+    is_hasty: bool = False
 
     def target(self) -> str:
         """Path and query."""
@@ -222,8 +226,8 @@ class Login:
             self._prefix + request.target(),
             body=request.body,
             headers={**request.headers(), **self.headers()},
-            timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=request.read_seconds),
-            retries=_retries(request.method),
+            timeout=_timeout(request),
+            retries=False if request.is_hasty else _retries(request.method),
             redirect=False,
             preload_content=False,
         )
@@ -264,6 +268,21 @@ class Stream:
         finally:
             self._response.close()
 
+    def read(self, most: int) -> bytes:
+        """What comes until the server or `close` ends it, at most so many bytes. Raises ClusterDown as `lines` does."""
+        taken = bytearray()
+        try:
+            for piece in self._response.stream(PIECE_BYTES):
+                taken += piece
+                if len(taken) >= most:
+                    break
+        except (HTTPError, OSError, ValueError) as error:
+            if not self._closed:
+                raise _cut(self._login, self._request, error) from error
+        finally:
+            self._response.close()
+        return bytes(taken[:most])
+
     def body(self) -> bytes:
         """A whole answer that is no stream: an error's. Raises ClusterDown."""
         try:
@@ -287,6 +306,11 @@ def _cut(login: Login, request: Request, error: Exception) -> ClusterDown:
         f"the API server {login.name} closed the connection ({type(error).__name__}, {request.method})",
         retry_after=RETRY_AFTER_SECONDS,
     )
+
+
+def _timeout(request: Request) -> urllib3.Timeout:
+    total = request.read_seconds if request.is_hasty else None
+    return urllib3.Timeout(connect=CONNECT_SECONDS, read=request.read_seconds, total=total)
 
 
 def _retries(method: str) -> urllib3.Retry:

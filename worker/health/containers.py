@@ -43,16 +43,19 @@ class Container:
         """Why it waits, in empty words when it does not."""
         return self.status.state.waiting or Waiting()
 
-    def fault(self, reason: str, what: str, message: str = "", exit_code: int | None = None) -> Fault:
+    def fault(self, reason: str, what: str, message: str = "") -> Fault:
         """A fault of it."""
+        end = self.status.last_end
         return Fault(
             object=self.pod.key,
             container=self.status.name,
             reason=reason,
-            exit_code=exit_code,
+            exit_code=end.exit_code if end else None,
             what=what,
             message=one_line(message),
             missing=missing_in(message, self.pod.metadata.namespace),
+            has_ended=end is not None,
+            is_previous=self.status.state.terminated is None,
         )
 
 
@@ -80,8 +83,7 @@ def _start(case: Case, container: Container) -> Finding:
     waiting, status, limits = container.waiting, container.status, case.limits
     if waiting.reason in ON_ITS_WAY | PULL or waiting.reason == LOOP:
         return NOTHING
-    code = status.last_end.exit_code if status.last_end else None
-    fault = container.fault(waiting.reason, f"is in {waiting.reason}", waiting.message, code)
+    fault = container.fault(waiting.reason, f"is in {waiting.reason}", waiting.message)
     if status.restart_count >= max(limits.crash_restarts, 1) and case.is_since_the_sync(container.pod):
         return Finding(fault=fault)
     return case.lasting(fault, _start_began(case, container), limits.start_error_seconds)
@@ -168,9 +170,9 @@ def _crash_fault(container: Container) -> Fault:
         return container.fault(LOOP, f"ended {often} ({LOOP})")
     if end.reason == OUT_OF_MEMORY:
         what = f"was killed for using too much memory {often} (OOMKilled, exit code {end.exit_code})"
-        return container.fault(OUT_OF_MEMORY, what, end.message, end.exit_code)
+        return container.fault(OUT_OF_MEMORY, what, end.message)
     last = f"exit code {end.exit_code}" + (f", {end.reason}" if end.reason else "")
-    return container.fault(LOOP, f"ended {often}, at last with {last}", end.message, end.exit_code)
+    return container.fault(LOOP, f"ended {often}, at last with {last}", end.message)
 
 
 def _is_about(event: Event, container: str) -> bool:

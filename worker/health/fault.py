@@ -15,6 +15,7 @@ class Fault:
 
     `object`: the pod, or what could not make one. `what` says it in words, `message` is the cluster's own and may hold
     anything, so it is masked before it is shown (worker/cause.py). `missing`: an object whose coming would heal it.
+    `has_ended`: a run of the container has, and its log tells more; `is_previous`: another run has begun or will.
     """
 
     object: ObjectKey
@@ -24,6 +25,8 @@ class Fault:
     what: str
     message: str = ""
     missing: ObjectKey | None = None
+    has_ended: bool = False
+    is_previous: bool = False
 
     @property
     def text(self) -> str:

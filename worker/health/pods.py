@@ -23,6 +23,8 @@ from towline.worker.health.fault import NOTHING, Fault, Finding, first_of
 from towline.worker.health.pod import ContainerStatus, Pod
 from towline.worker.health.workload import Workload, new_pods, new_sets
 
+PODS_ASKED = 3  # of a revision, whose pods usually fail alike
+
 MOUNT = frozenset({"FailedMount", "FailedAttachVolume", "FailedMapVolume"})
 MOUNT_TRIES = 3
 MISSING_TRIES = 2  # where a Secret or ConfigMap is not there: it may be on its way
@@ -57,6 +59,17 @@ def finding(
     pods = new_pods(workload, seen.replica_sets, seen.pods)
     case = Case(workload=workload, seen=seen, limits=limits, now=now, since=since, pods=pods)
     return first_of(_findings(case))
+
+
+def asked_about(workload: Workload, seen: Seen) -> tuple[str, ...]:
+    """The uids of what Events could tell more about: some of the pods that do not start, and who may not make any."""
+    pending = [
+        pod.metadata.uid
+        for pod in new_pods(workload, seen.replica_sets, seen.pods)
+        if pod.status.phase in ("", "Pending") and pod.metadata.uid
+    ]
+    maker = (workload.uid,) if workload.kind not in ("Deployment", "Pod") and workload.uid else ()
+    return (*maker, *pending[:PODS_ASKED])
 
 
 def _findings(case: Case) -> Iterator[Finding]:
@@ -161,6 +174,7 @@ def _ended_pod(pod: Pod, *, reason: str, what: str, message: str) -> Fault:
                 exit_code=end.exit_code,
                 what=f"ended with exit code {end.exit_code}{why}; the pod {what}",
                 message=one_line(end.message or message),
+                has_ended=True,
             )
     return Fault(object=pod.key, reason=reason, what=what, message=one_line(message))
 
