@@ -55,7 +55,7 @@ REPEATS = 20_000  # events of each kind
 REVISION = "a1b2c3d4e5" * 4
 
 
-class Cluster1000:
+class FullCluster:
     """A cluster full of releases."""
 
     def __init__(self, config: Config, cluster: Cluster, *, pods: int) -> None:
@@ -180,7 +180,7 @@ def run(folder: Path, asked: argparse.Namespace) -> dict[str, Any]:
         path.write_text(yaml.safe_dump(document))
         config = parsed(document, folder)
         cluster = connect(config.clusters["test"], parallel=THREADS)
-        full = Cluster1000(config, cluster, pods=asked.pods)
+        full = FullCluster(config, cluster, pods=asked.pods)
         full.fill(asked.releases)
         eventually(lambda: full.running() >= asked.releases * asked.pods, within=WITHIN_SECONDS, every=2.0)
         command = [sys.executable, "-m", "towline.cli", "watcher", "--config", str(path)]
@@ -195,8 +195,8 @@ def run(folder: Path, asked: argparse.Namespace) -> dict[str, Any]:
         return {
             "machine": machine(),
             "seconds_until_all_known": round(ready, 2),
-            "memory": _memory(process.pid),
-            "threads": _threads(process.pid),
+            "memory_mib": memory_mib([process.pid]),
+            "threads": len(list(Path(f"/proc/{process.pid}/task").iterdir())),
             "kinds": costs(config, cluster),
         }
     finally:
@@ -205,17 +205,6 @@ def run(folder: Path, asked: argparse.Namespace) -> dict[str, Any]:
             process.wait(30)
         redis.stop()
         plane.stop()
-
-
-def _memory(pid: int) -> dict[str, Any]:
-    """Of the watcher and the supervisor above it, and of the watcher alone."""
-    child = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
-    return {"both": memory_mib([pid]), "watcher": memory_mib([child])}
-
-
-def _threads(pid: int) -> int:
-    child = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0]
-    return len(list(Path(f"/proc/{child}/task").iterdir()))
 
 
 def main() -> int:

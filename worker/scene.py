@@ -18,6 +18,7 @@ from towline.shared.objects import GROUP, applyset_id
 from towline.shared.release import RELEASE, Release
 from towline.shared.watching import Selection
 from towline.worker.cache import Cache
+from towline.worker.decision import to_judge
 from towline.worker.informer import Change, Failed, Items, Listed, Listing, Message, is_unserved
 from towline.worker.selections import environment_of, member_selections, release_selections
 from towline.worker.sightings import number_of, watched_release
@@ -115,11 +116,13 @@ class Scene:
     def holders(self, selection: Selection) -> set[str]:
         """The releases that hold objects in a selection."""
         place = (selection.group, selection.kind, selection.namespace)
-        return {
-            set_id
-            for set_id, one in self.tracked.items()
-            if any((each.group, each.kind, each.namespace) == place for each in one.release.status.objects)
-        }
+        found = set()
+        for set_id, one in self.tracked.items():
+            status = one.release.status
+            held = (*status.objects, *to_judge(status))
+            if any((each.group, each.kind, each.namespace) == place for each in held):
+                found.add(set_id)
+        return found
 
     def _id(self, release: Release) -> str:
         return applyset_id(release.name, release.namespace)
