@@ -150,8 +150,13 @@ class Queue:
         wishes: Iterable[Wanted] = (),
         *,
         also: Callable[[Pipe], None] | None = None,
+        overtaken: Callable[[Wanted], None] | None = None,
     ) -> list[str]:
-        """One transaction: what is wanted, the jobs, the outbox, and what the caller adds. Returns the ids."""
+        """One transaction: what is wanted, the jobs, the outbox, and what the caller adds. Returns the ids.
+
+        `overtaken` is told after it of each wish that will not have its turn: those replaced, and those that came late.
+        """
+        wishes = tuple(wishes)
         with self.broker.guard():
             first = self.number(len(calls))
             with self.broker.redis.pipeline(transaction=True) as pipe:
@@ -160,8 +165,11 @@ class Queue:
                 ids = self.put(calls, pipe=pipe, first_number=first)
                 if also is not None:
                     also(pipe)
-                pipe.execute()
-            return ids
+                answers = pipe.execute()
+        if overtaken is not None:
+            for wanted in self.wishes.overtaken(wishes, answers[: len(wishes)]):
+                overtaken(wanted)
+        return ids
 
     def again(self, identifier: str, parked: Parked) -> str:
         """Enqueue a parked job under a new id, in the place of the old one; `parked` carries the new counts."""

@@ -14,7 +14,7 @@ finds its token gone; the claim on the Release fences what it may still write (d
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from pydantic import BaseModel, ConfigDict
@@ -25,7 +25,6 @@ from towline.shared.model import Trigger
 from towline.shared.stamp import Stamp
 
 LEASE_MS = 12_000  # ends before the sweep runs a dead holder's job again, some 16 s after its last heartbeat
-FIELDS = ["sequence", "body", "done"]
 DONE_MS = 30 * 24 * 3600 * 1000  # how long a wish is remembered after it was carried out
 YIELDING = "yields-"  # how the token of a lease starts that a sync may take over
 
@@ -41,13 +40,16 @@ redis.call('SET', KEYS[1], text)
 return text
 """
 
-# KEYS[1] wanted (hash: sequence, body, done)   ARGV[1] sequence   ARGV[2] body   -> 1 stored, 0 something newer is wanted
+# KEYS[1] wanted (hash: sequence, body, done)   ARGV[1] sequence   ARGV[2] body
+# -> {1, body of the wish in whose place it is, or ""}, {0, ""} something newer is wanted
 WANT = """
 local have = tonumber(redis.call('HGET', KEYS[1], 'sequence') or '-1')
-if have > tonumber(ARGV[1]) then return 0 end
+if have > tonumber(ARGV[1]) then return {0, ''} end
+local done = tonumber(redis.call('HGET', KEYS[1], 'done') or '-1')
+local replaced = have > done and redis.call('HGET', KEYS[1], 'body') or ''
 redis.call('HSET', KEYS[1], 'sequence', ARGV[1], 'body', ARGV[2])
 redis.call('PERSIST', KEYS[1])
-return 1
+return {1, replaced}
 """
 
 # KEYS[1] wanted (hash: sequence, body, done)   ARGV[1] sequence   ARGV[2] body   ARGV[3] the sequence before it
@@ -143,26 +145,19 @@ class Wishes:
 
         Raises AccessError for a wish that is not ours, or another release's.
         """
-        return self._pending(release, *self._broker.redis.hmget(wanted_key(release), FIELDS))
-
-    def pending(self, releases: Sequence[str]) -> list[Wanted]:
-        """What is still to be done for these releases; a wish that is not ours is none."""
-        with self._broker.redis.pipeline(transaction=False) as pipe:
-            for release in releases:
-                pipe.hmget(wanted_key(release), FIELDS)
-            found = zip(releases, pipe.execute(), strict=True)
-        wishes = []
-        for release, raw in found:
-            with suppress(AccessError):
-                wishes.append(self._pending(release, *raw))
-        return [wish for wish in wishes if wish is not None]
-
-    def _pending(
-        self, release: str, sequence: bytes | None, body: bytes | None, done: bytes | None
-    ) -> Wanted | None:
+        sequence, body, done = self._broker.redis.hmget(wanted_key(release), ["sequence", "body", "done"])
         if body is None or int(done or -1) >= int(sequence or -1):
             return None
         return self._opened(release, body)
+
+    def overtaken(self, wishes: Iterable[Wanted], answers: Iterable[tuple[int, bytes]]) -> Iterator[Wanted]:
+        """The wishes that will not have their turn, by what the transaction answered to `want`."""
+        for wanted, (stored, replaced) in zip(wishes, answers, strict=True):
+            if not stored:
+                yield wanted
+            elif replaced:
+                with suppress(AccessError):  # a wish that is not ours
+                    yield self._opened(wanted.release, replaced)
 
     def _opened(self, release: str, body: bytes) -> Wanted:
         wanted = Wanted.model_validate_json(self._stamp.off(body))

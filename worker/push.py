@@ -113,14 +113,12 @@ def _enqueue(tools: Tools, arguments: PushArguments, tip: Revision, changes: Cha
     if not names and not vanished:
         tools.views.touch_nothing(arguments.repository, tip)
     tools.views.touch(arguments.repository, tip, names, "wanted")
-    with tools.broker.guard():
-        older = tools.queue.wishes.pending(names)
     tools.queue.enqueue(
         calls,
         wishes,
         also=lambda pipe: _handle(tools, arguments, tip, changes, removed, pipe=pipe),
+        overtaken=lambda wish: _supersede(tools, wish, arguments, tip),
     )
-    _supersede(tools, older, arguments.repository, tip)
     log.info(
         "push.enqueued",
         repository=arguments.repository,
@@ -155,12 +153,12 @@ def _handle(
     tools.views.handle(repository, ref, {**digests, TIP: tip}, removed, before=changes.before, pipe=pipe)
 
 
-def _supersede(tools: Tools, older: Sequence[Wanted], repository: str, tip: Revision) -> None:
-    """Tell those whose turn had not come. Killed before this, their revisions are shown as wanted; nothing else."""
-    for wish in older:
-        if (wish.repository, wish.revision) != (repository, tip):
-            by = f"{short(tip)} of {repository}"
-            tools.views.supersede(wish.repository, wish.revision, wish.release, by=by)
+def _supersede(tools: Tools, wish: Wanted, arguments: PushArguments, tip: Revision) -> None:
+    """Tell a revision that it will not have its turn. Killed before this, it is shown as wanted; nothing else."""
+    came_late = wish.sequence == arguments.sequence
+    if came_late or (wish.repository, wish.revision) != (arguments.repository, tip):
+        by = "a later push" if came_late else f"{short(tip)} of {arguments.repository}"
+        tools.views.supersede(wish.repository, wish.revision, wish.release, by=by)
 
 
 def _wanted(arguments: PushArguments, release: str, tip: Revision) -> Wanted:
