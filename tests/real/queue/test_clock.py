@@ -10,7 +10,8 @@ from towline.shared.ledger import NewDelivery, Verdict
 from towline.shared.model import Push, ReleaseName, Revision, Trigger
 from towline.shared.queue import DUE, OUTBOX, Parked
 from towline.shared.wanted import Wanted
-from towline.worker.clock import LOOKED, RUNS, SWEEP_SECONDS, Clock
+from towline.shared.watchers import Watchers
+from towline.worker.clock import LOOKED, RUNS, SWEEP_SECONDS, WATCHED_SECONDS, Clock
 from towline.worker.runner import run
 
 REF = "refs/heads/main"
@@ -135,6 +136,25 @@ def test_a_release_is_not_judged_again_before_its_last_judgement_is_done(engine,
     clock.judge(2000.0)
 
     assert len(waiting_once) == 1
+    assert len(waiting(engine, QueueName.BACKGROUND)) == 2
+
+
+def test_where_a_watcher_is_active_a_release_is_judged_seldom(engine, clock):
+    engine.deploy({"services/orders/app.yaml": config_map("orders")})
+    watchers = Watchers(engine.tools.broker)
+    watchers.alive("test", "me")
+
+    clock.judge(1000.0)
+    clock.judge(1000.0 + WATCHED_SECONDS - 1)
+    early = waiting(engine, QueueName.BACKGROUND)
+    clock.judge(1000.0 + WATCHED_SECONDS + 1)
+    seldom = waiting(engine, QueueName.BACKGROUND)
+    engine.tools.queue.ended(seldom[0])
+    watchers.gone("test")
+    clock.judge(1000.0 + WATCHED_SECONDS + 4)
+
+    assert early == []
+    assert len(seldom) == 1
     assert len(waiting(engine, QueueName.BACKGROUND)) == 2
 
 
