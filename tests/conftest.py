@@ -23,6 +23,7 @@ pytest_plugins = [
     "parts.answering",
     "parts.browser",
     "parts.service",
+    "parts.judging",
     "parts.engine",
     "parts.watched",
     "parts.intake",

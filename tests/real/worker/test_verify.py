@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,91 +10,16 @@ import pytest
 from parts.cluster_client import ClientOf
 from parts.eventually import eventually
 from parts.failing import Fails, workload
-from parts.service import environment_of
+from parts.judging import Judge
 
 from towline.shared.cluster import Cluster
-from towline.shared.model import Health, Object, Phase, Result
-from towline.shared.objects import key_of
-from towline.shared.pod_limits import USUAL, PodLimits
-from towline.shared.release import AppliedObject, HistoryEntry, Release, ReleaseStatus
-from towline.worker.health.fault import Fault
-from towline.worker.health.release import ReleaseVerdict
-from towline.worker.target import target_of
-from towline.worker.verify import verdict_of
+from towline.shared.model import Health
+from towline.shared.pod_limits import PodLimits
 
-REVISION = "a" * 40
 AT_ONCE = PodLimits(
     unschedulable_seconds=0, start_error_seconds=0, mount_error_seconds=0, create_refused_seconds=0
 )
 FOREVER = PodLimits(unschedulable_seconds=600, start_error_seconds=600)
-
-
-def release_of(namespace: str, *objects: Object) -> Release:
-    """A release of these objects, applied just now."""
-    now = datetime.now(UTC)
-    status = ReleaseStatus(
-        revision=REVISION,
-        phase=Phase.VERIFYING,
-        objects=tuple(AppliedObject.of(key_of(one), digest="d", owned="o") for one in objects),
-        synced_at=now,
-        history=(HistoryEntry(revision=REVISION, result=Result.SYNCED, started_at=now),),
-    )
-    return Release(
-        name="cart",
-        namespace=namespace,
-        uid="u",
-        resource_version="1",
-        generation=1,
-        suspended=False,
-        pinned="",
-        status=status,
-        annotations={},
-    )
-
-
-class Judge:
-    """Applies objects as a release, and judges it."""
-
-    def __init__(self, cluster: Cluster, namespace: str) -> None:
-        self.cluster = cluster
-        self.namespace = namespace
-        self.release: Release | None = None
-
-    def apply(self, *objects: Object) -> None:
-        """Bring the release to these objects."""
-        release = release_of(self.namespace, *objects)
-        for one in objects:
-            self.cluster.apply(one)
-        self.release = release
-
-    def verdict(self, limits: PodLimits = USUAL, *, cluster: Cluster | None = None) -> ReleaseVerdict:
-        """Its verdict now."""
-        assert self.release is not None
-        environment = environment_of(self.namespace, pod_limits=limits)
-        return verdict_of(
-            target_of(cluster or self.cluster, environment, "cart"), self.release, now=datetime.now(UTC)
-        )
-
-    def fault(self, limits: PodLimits = USUAL) -> Fault:
-        """The fault that is found in the end."""
-        found: Callable[[], Fault | None] = lambda: self.verdict(limits).fault
-        fault = eventually(found, within=10, explain=self.verdict)
-        assert fault is not None
-        return fault
-
-    def health(self, limits: PodLimits = USUAL) -> Health:
-        """Its health when it is settled, or has been judged."""
-        return eventually(
-            lambda: one if (one := self.verdict(limits).health) is not Health.PROGRESSING else None,
-            within=10,
-            explain=self.verdict,
-        )  # type: ignore[return-value]
-
-
-@pytest.fixture
-def judge(cluster: Cluster, namespace: str) -> Judge:
-    """A release in a namespace of its own."""
-    return Judge(cluster, namespace)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +95,7 @@ def test_a_pod_that_fits_on_no_node_fails_a_release_when_its_time_is_over(judge:
 def test_a_node_that_an_autoscaler_brings_is_waited_for(judge: Judge) -> None:
     judge.apply(workload(judge.namespace, "cart", pod={"nodeSelector": {"disk": "fast"}}))
     fault = judge.fault(AT_ONCE)
-    tell(judge, fault, reason="TriggeredScaleUp", message="pod triggered scale-up", count=1)
+    judge.tell(fault.object.name, reason="TriggeredScaleUp", message="pod triggered scale-up")
     assert judge.verdict(AT_ONCE).health is Health.PROGRESSING
 
 
@@ -208,8 +133,8 @@ def test_a_pod_that_pod_security_forbids_fails_a_release(judge: Judge, cluster: 
 
 def test_a_volume_that_is_never_mounted_fails_a_release(judge: Judge) -> None:
     judge.apply(workload(judge.namespace, "cart", fails=Fails.MOUNT))
-    pod = eventually(lambda: pods(judge)[0])
-    tell(judge, pod, reason="FailedMount", message="mount failed: exit status 32", count=3)
+    pod = eventually(lambda: judge.pods()[0])
+    judge.tell(pod["metadata"]["name"], reason="FailedMount", message="mount failed: exit status 32", count=3)
     fault = judge.fault(AT_ONCE)
     assert (fault.reason, fault.message) == ("FailedMount", "mount failed: exit status 32")
 
@@ -219,9 +144,9 @@ def test_an_account_that_may_not_list_pods_is_told_what_the_workload_says(
 ) -> None:
     judge.apply(workload(judge.namespace, "cart", fails=Fails.IMAGE))
     assert judge.fault().reason == "ImagePullBackOff"
-    account = client_of("blind")
+    blind = replace(judge, cluster=client_of("blind"))
     grant(judge, "blind")
-    verdict = judge.verdict(cluster=account)
+    verdict = blind.verdict()
     assert (verdict.health, verdict.fault) == (Health.PROGRESSING, None)
 
 
@@ -231,38 +156,6 @@ def test_pods_of_a_healthy_release_are_not_read(judge: Judge, requests: Any) -> 
     requests.clear()
     assert judge.verdict().health is Health.HEALTHY
     assert requests == {"get": 1}
-
-
-def pods(judge: Judge) -> list[Object]:
-    """The pods of the namespace."""
-    return judge.cluster.list(judge.cluster.resource("v1", "Pod"), judge.namespace)
-
-
-def tell(judge: Judge, about: Fault | Object, *, reason: str, message: str, count: int) -> None:
-    """An Event about a pod, as its kubelet or an autoscaler writes it."""
-    name = about.object.name if isinstance(about, Fault) else about["metadata"]["name"]
-    pod = judge.cluster.get(judge.cluster.resource("v1", "Pod"), name, judge.namespace)
-    assert pod is not None
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    judge.cluster.create(
-        {
-            "apiVersion": "v1",
-            "kind": "Event",
-            "metadata": {"name": f"{name}.{reason.lower()}", "namespace": judge.namespace},
-            "involvedObject": {
-                "kind": "Pod",
-                "namespace": judge.namespace,
-                "name": name,
-                "uid": pod["metadata"]["uid"],
-            },
-            "type": "Warning",
-            "reason": reason,
-            "message": message,
-            "count": count,
-            "firstTimestamp": now,
-            "lastTimestamp": now,
-        }
-    )
 
 
 def quota(judge: Judge, *, pods: str) -> None:
