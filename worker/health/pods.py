@@ -145,12 +145,14 @@ def _unschedulable(case: Case, pod: Pod) -> Finding:
 
 def _failed_pods(case: Case) -> Finding:
     """Pods that have ended for good: one of its own, or so many that whoever replaces them does it in vain."""
+    is_alone = case.workload.kind == "Pod"
     failed = [
         pod
         for pod in case.pods
-        if pod.status.phase == "Failed" and pod.status.reason not in GIVEN_UP and case.is_since_the_sync(pod)
+        if pod.status.phase == "Failed"
+        and (is_alone or (pod.status.reason not in GIVEN_UP and case.is_since_the_sync(pod)))
     ]
-    enough = 1 if case.workload.kind == "Pod" else max(case.limits.crash_restarts, 1)
+    enough = 1 if is_alone else max(case.limits.crash_restarts, 1)
     if case.workload.kind == "Job" or len(failed) < enough:
         return NOTHING
     pod = max(failed, key=lambda one: (one.metadata.creation_timestamp or case.now, one.name))

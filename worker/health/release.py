@@ -7,7 +7,7 @@ with the reason, the object that decided, and the fault where pods told one. Not
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from towline.shared.model import Health, ObjectKey, Phase
@@ -53,6 +53,7 @@ def is_open(verdict: Verdict) -> bool:
 
 def release_verdict(judged: Sequence[Judged]) -> ReleaseVerdict:
     """The verdict of the worst object; a fault at the pods counts before what their workload says minutes later."""
+    judged = [_borne(one) for one in judged]
     unsettled = [one for one in judged if one.is_open]
     for one in unsettled:
         fault = one.found.fault
@@ -67,6 +68,14 @@ def release_verdict(judged: Sequence[Judged]) -> ReleaseVerdict:
         object=_decisive(judged),
         look_again_at=min(times, default=None),
     )
+
+
+def _borne(one: Judged) -> Judged:
+    """A pod of its own is borne with as long as pods of workloads are, although it shows each trouble at once."""
+    is_pod = (one.key.group, one.key.kind) == ("", "Pod")
+    if not is_pod or one.verdict.health is not Health.FAILED or one.found.fault is not None:
+        return one
+    return replace(one, verdict=Verdict(health=Health.PROGRESSING, reason=one.verdict.reason))
 
 
 def _may_come(fault: Fault, unsettled: Sequence[Judged]) -> bool:

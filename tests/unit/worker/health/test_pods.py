@@ -189,6 +189,11 @@ def test_pods_that_a_node_gave_up_are_none() -> None:
     assert found(given_up, given_up, given_up) == NOTHING
 
 
+def test_a_pod_of_its_own_that_a_node_gave_up_is_replaced_by_nobody() -> None:
+    alone = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "cart-2-x", "uid": "p-1"}}
+    assert fault(pod(phase="Failed", reason="NodeShutdown", created=-600), of=alone).reason == "NodeShutdown"
+
+
 def test_a_pod_of_its_own_that_failed_is_a_fault() -> None:
     alone = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "cart-2-x", "uid": "p-1"}}
     one = fault(

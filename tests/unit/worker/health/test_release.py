@@ -44,6 +44,12 @@ def test_pods_have_no_say_about_a_workload_that_does_not_wait_for_them(health: H
     assert release_verdict([judged(health, fault=CRASHES, later=True)]).health is health
 
 
+def test_a_pod_of_its_own_is_borne_with_as_others_are() -> None:
+    assert release_verdict([judged(Health.FAILED, "Pod")]).health is Health.PROGRESSING
+    assert release_verdict([judged(Health.FAILED, "Pod", fault=CRASHES)]).health is Health.FAILED
+    assert release_verdict([judged(Health.FAILED)]).health is Health.FAILED
+
+
 def test_the_time_to_look_again_is_the_earliest_of_what_is_open() -> None:
     one = release_verdict([judged(Health.PROGRESSING, later=True), judged(Health.HEALTHY, "Service")])
     assert (one.health, one.look_again_at) == (Health.PROGRESSING, LATER)
