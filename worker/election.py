@@ -32,7 +32,7 @@ DURATION_SECONDS = 10
 HOLD_SECONDS = 8.0  # after the beginning of a renewal; less than the duration, or two would act at once
 RENEW_SECONDS = 3.0
 TRY_SECONDS = 1.0
-REQUEST_SECONDS = 3.0  # a renewal that takes longer is worth nothing
+REQUEST_SECONDS = 3.0  # each of a renewal's two; what takes longer is tried again from the start
 
 log = structlog.get_logger(__name__)
 
@@ -96,20 +96,22 @@ class Election:
     def _run(self) -> None:
         while not self._stopped.is_set():
             began = time.monotonic()
+            pause = TRY_SECONDS
             try:
                 self._turn(began)
                 self._complaint = ""
+                pause = RENEW_SECONDS if self.holds() else TRY_SECONDS
             except TowlineError as error:
                 self._complain(error)
-            self._stopped.wait(RENEW_SECONDS if self.holds() else TRY_SECONDS)
+            self._stopped.wait(pause)
 
     def _turn(self, now: float) -> None:
         """Look at the Lease; make, take or renew it where that is ours to do."""
         lease = self._read()
         if lease is None:
             self._prepare()
-            self._write("POST", self._lease({}, metadata={}))
-            self._won(now)
+            if self._write("POST", self._lease({}, metadata={})):
+                self._won(now)
             return
         spec = _spec(lease)
         self._observe(spec, now)
@@ -118,13 +120,8 @@ class Election:
             self._until = 0.0
             return
         metadata = {"resourceVersion": metadata_of(lease).get("resourceVersion")}
-        try:
-            self._write("PUT", self._lease(spec, metadata=metadata))
-        except ClusterError as error:
-            if error.code != 409:  # somebody else was quicker: the next turn sees who
-                raise
-            return
-        self._won(now)
+        if self._write("PUT", self._lease(spec, metadata=metadata)):
+            self._won(now)
 
     def _observe(self, spec: dict[str, Any], now: float) -> None:
         holder, renewed = str(spec.get("holderIdentity") or ""), str(spec.get("renewTime") or "")
@@ -177,13 +174,22 @@ class Election:
                 raise
             return None
 
-    def _write(self, method: str, lease: Object) -> None:
+    def _write(self, method: str, lease: Object) -> bool:
+        """False when somebody else was quicker: the next turn sees who."""
         name = "" if method == "POST" else LEASE_NAME
-        self._cluster.request(self._request(method, name, canonical(lease)))
+        try:
+            self._cluster.request(self._request(method, name, canonical(lease)))
+        except ClusterError as error:
+            if error.code != 409:
+                raise
+            return False
+        return True
 
     def _request(self, method: str, name: str, body: bytes | None = None) -> Request:
         path = LEASE.path(name, self._namespace)
-        return Request(verb="lease", method=method, path=path, body=body, read_seconds=REQUEST_SECONDS)
+        return Request(
+            verb="lease", method=method, path=path, body=body, read_seconds=REQUEST_SECONDS, is_hasty=True
+        )
 
 
 def _spec(lease: Object) -> dict[str, Any]:
