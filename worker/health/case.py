@@ -62,7 +62,7 @@ class Case:
     def events(self, uid: str, reasons: frozenset[str]) -> list[Event]:
         """The Events about this object with one of these reasons, oldest first.
 
-        Of one second, a success comes last: FailedCreate before SuccessfulCreate, NotTrigger... before TriggeredScaleUp.
+        Of one second, the better one comes last: NotTriggerScaleUp before TriggeredScaleUp.
         """
         found = [
             one

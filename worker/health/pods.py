@@ -34,7 +34,7 @@ STILL_ATTACHED = "Multi-Attach error"  # to the node of an older pod, from which
 NODE_COMES = frozenset({"TriggeredScaleUp", "Nominated"})
 NODE_DECISIONS = NODE_COMES | {"NotTriggerScaleUp"}
 
-CREATION = frozenset({"FailedCreate", "SuccessfulCreate"})
+REFUSED = frozenset({"FailedCreate"})
 # A refusal is a decision. A webhook that does not answer is none: it may be back at the next try.
 REFUSAL = re.compile(r"is forbidden|denied the request|is invalid|exceeded quota|violates PodSecurity")
 UNDECIDED = "failed calling webhook"
@@ -226,8 +226,13 @@ def _refusal(case: Case) -> tuple[ObjectKey, str, datetime | None] | None:
             return one.key, condition.message, condition.last_transition_time
     if workload.kind == "Deployment" or not workload.is_observed:
         return None
-    told = case.events(workload.uid, CREATION)
-    if not told or told[-1].reason != "FailedCreate" or case.is_before_the_sync(told[-1].last):
+    told = case.events(workload.uid, REFUSED)
+    if not told or case.is_before_the_sync(told[-1].last) or _was_made_since(case, told[-1].last):
         return None
-    failed = [one for one in told if one.reason == "FailedCreate"]
-    return workload.key, failed[-1].message, min((one.first for one in failed if one.first), default=None)
+    return workload.key, told[-1].message, min((one.first for one in told if one.first), default=None)
+
+
+def _was_made_since(case: Case, time: datetime | None) -> bool:
+    """Whether a new pod could be made after all; of one second it may be either, and a refusal is told again."""
+    made = [pod.metadata.creation_timestamp for pod in case.pods]
+    return time is not None and any(one is not None and one >= time for one in made)

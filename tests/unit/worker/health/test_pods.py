@@ -136,10 +136,14 @@ def test_what_admission_refuses_is_a_fault_by_the_event(message: str) -> None:
     assert fault(of=stateful_set(), events=(told,)).message == message
 
 
-@pytest.mark.parametrize("later", [0, 2], ids=["in the same second", "later"])
-def test_a_refusal_that_healed_is_none(later: float) -> None:
-    told = (event("FailedCreate", QUOTA, uid="s-1"), event("SuccessfulCreate", uid="s-1", first=later))
-    assert found(of=stateful_set(), events=told) == NOTHING
+@pytest.mark.parametrize(
+    ("made", "is_fault"), [(0, True), (4, False), (5, False)], ids=["before", "then", "after"]
+)
+def test_a_refusal_after_which_a_pod_was_made_is_none(made: float, is_fault: bool) -> None:
+    told = event("FailedCreate", QUOTA, uid="s-1", last=4)
+    labels = {"labels": {"controller-revision-hash": "cart-2"}}
+    one = found(pod(owner="s-1", metadata=labels, created=made), of=stateful_set(), events=(told,))
+    assert (one.fault is not None) == is_fault
 
 
 def test_a_refusal_before_the_sync_is_none() -> None:
