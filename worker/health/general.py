@@ -67,10 +67,7 @@ def general(object: Object) -> Judgement:
     """The health of an object by what most operators write."""
     conditions = conditions_of(object)
     return (
-        _by_conditions(conditions)
-        or _by_word(object)
-        or _by_replicas(object)
-        or (Health.HEALTHY, "exists")
+        _by_conditions(conditions) or _by_word(object) or _by_replicas(object) or (Health.HEALTHY, "exists")
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from towline.shared.model import Health, Object
 from towline.worker.health.status import (
+    LARGEST,
     Condition,
     Judgement,
     conditions_of,
@@ -19,6 +20,14 @@ from towline.worker.health.status import (
 )
 
 COUNTS = re.compile(r"(\d{1,9})/(\d{1,9})")
+AMOUNT = re.compile(r"(\d{1,9})(%)?")
+SPARK_STATES: Mapping[str, Health] = {
+    "COMPLETED": Health.HEALTHY,
+    "FAILED": Health.FAILED,
+    "SUBMISSION_FAILED": Health.FAILED,
+    "FAILING": Health.FAILED,
+    "INVALIDATING": Health.UNKNOWN,
+}
 GENERATION = "rollout.argoproj.io/workload-generation"
 PHASES: Mapping[str, Health] = {
     "Healthy": Health.HEALTHY,
@@ -194,12 +203,51 @@ def _stopped(object: Object, *, done: int, of: int) -> Judgement | None:
     strategy = mapping(mapping(part(object, "spec").get("updateStrategy")).get("rollingUpdate"))
     if strategy.get("paused") is True:
         return Health.SUSPENDED, "its update is paused"
-    partition = integer(strategy.get("partition"))
+    partition = _pods(strategy.get("partition"), of)
     if not partition or integer(part(object, "metadata").get("generation")) <= 1:
         return None
     if done > of - partition:
         return Health.SUSPENDED, f"its update stops at its partition, {partition}"
     return Health.PROGRESSING, f"{done} of {of} are new"
+
+
+def _pods(amount: Any, of: int) -> int:  # noqa: ANN401 - whatever a spec holds
+    """An amount of pods: a number, a number in a text, or percents (rounded up)."""
+    found = AMOUNT.fullmatch(text(amount))
+    if found is None:
+        return integer(amount)
+    return -(-of * int(found[1]) // 100) if found[2] else int(found[1])
+
+
+def spark(object: Object) -> Judgement:
+    """Spark's operator: one that runs is healthy when as many executors run as it asks for."""
+    status = part(object, "status")
+    application = mapping(status.get("applicationState"))
+    state, error = text(application.get("state")), text(application.get("errorMessage"))
+    if state in SPARK_STATES:
+        return SPARK_STATES[state], f"{state}: {error}" if error else f"its state is {state}"
+    if state != "RUNNING":
+        return Health.PROGRESSING, f"its state is {state}" if state else "has no state yet"
+    running = sum(each == "RUNNING" for each in mapping(status.get("executorState")).values())
+    least, most = _executors(part(object, "spec"))
+    health = Health.HEALTHY if least <= running <= most else Health.PROGRESSING
+    return health, f"{running} executors run, of {least}" + (f" to {most}" if most != least else "")
+
+
+def _executors(spec: Mapping[str, Any]) -> tuple[int, int]:
+    """How few and how many executors it may have: one number, or two where Spark allocates them."""
+    wanted = integer(mapping(spec.get("executor")).get("instances"), 1)
+    dynamic, conf = mapping(spec.get("dynamicAllocation")), mapping(spec.get("sparkConf"))
+    if dynamic.get("enabled") is True:
+        return integer(dynamic.get("minExecutors")), integer(dynamic.get("maxExecutors"), LARGEST)
+    for prefix in ("spark.dynamicAllocation", "spark.streaming.dynamicAllocation"):
+        if scalar(conf.get(f"{prefix}.enabled")) == "true":
+            least, most = (
+                AMOUNT.fullmatch(scalar(conf.get(f"{prefix}.{end}")) or "")
+                for end in ("minExecutors", "maxExecutors")
+            )
+            return int(least[1]) if least else 0, int(most[1]) if most else LARGEST
+    return wanted, wanted
 
 
 RULES: Mapping[tuple[str, str], Callable[[Object], Judgement]] = {
@@ -210,4 +258,5 @@ RULES: Mapping[tuple[str, str], Callable[[Object], Judgement]] = {
     ("kafka.banzaicloud.io", "KafkaCluster"): brokers,
     ("apps.kruise.io", "StatefulSet"): stateful_set,
     ("apps.kruise.io", "DaemonSet"): daemon_set,
+    ("sparkoperator.k8s.io", "SparkApplication"): spark,
 }
