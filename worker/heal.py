@@ -17,7 +17,7 @@ from functools import partial
 
 import structlog
 
-from towline.shared.errors import ClusterError
+from towline.shared.errors import ClusterError, Unavailable
 from towline.shared.jobs import HealArguments
 from towline.shared.model import DriftMode, ObjectKey, ReleaseName
 from towline.shared.objects import owned_hash
@@ -39,6 +39,8 @@ from towline.worker.state import Standing, standing
 from towline.worker.sync import RENEW_SECONDS, let_others_go_on, renew
 from towline.worker.tools import Tools
 from towline.worker.written import Written
+
+BUSY_SECONDS = 1.0  # until it is looked at again, when a sync held the release
 
 log = structlog.get_logger(__name__)
 
@@ -70,7 +72,10 @@ class Drifted:
 
 
 def heal(tools: Tools, arguments: HealArguments) -> str:
-    """Put back what drifted, or report it; returns one line that says what came of it."""
+    """Put back what drifted, or report it; returns one line that says what came of it.
+
+    Raises Unavailable while another job has the release: who saw the drift tells it once.
+    """
     name = ReleaseName.parse(arguments.release)
     view = tools.views.get(name)
     if view is None:
@@ -78,7 +83,9 @@ def heal(tools: Tools, arguments: HealArguments) -> str:
     lease = Lease(tools.broker, arguments.release)
     with tools.broker.guard():
         if not lease.acquire():
-            return "a sync of it runs"
+            raise Unavailable(
+                f"a sync of {name} runs", hint="looked at again after it", retry_after=BUSY_SECONDS
+            )
     try:
         with every(RENEW_SECONDS, partial(renew, lease)):
             repository, ref = str(view.status.get("repository", "")), str(view.status.get("ref", ""))
