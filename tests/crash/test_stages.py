@@ -4,13 +4,16 @@ One installation is shared: each point has a branch and a service of its own. Al
 everybody waits for the same sweep.
 """
 
+import os
+import signal
 from dataclasses import dataclass
 
 import pytest
 from parts.eventually import eventually
-from parts.manifests import config_map, deployment, several
+from parts.manifests import config_map, deployment, nowhere, several
 
-from towline.shared.faults import Point, Stage
+from towline.shared.faults import Action, Point, Stage
+from towline.shared.model import Phase
 from towline.shared.queue import OUTBOX
 
 RERUN_SECONDS = 45  # 15 s until a silent worker counts as dead, two sweeps, and some twenty jobs on two cores
@@ -99,6 +102,41 @@ def test_after_all_of_them_no_job_waits_and_rq_calls_none_failed(shared_towline,
 
     assert not [name for name in redis.scan_iter("rq:failed:*")]
     assert not [view for view in towline.tools.views.list() if view.syncing or view.error]
+
+
+def test_a_worker_killed_in_a_rollback_leaves_nothing_of_the_failed_revision(shared_towline, killed):
+    towline, service = shared_towline, "back"
+    stable = commit_to(towline, service, manifests(service, 1))
+    towline.deliver(stable, branch=service)
+    eventually(lambda: towline.release(service).status.phase is Phase.HEALTHY, within=20)
+    towline.arm("load.begin", Action.STOP)
+    failed = commit_to(towline, service, several(nowhere(pods(service)), config_map(f"{service}-only-2")))
+    towline.deliver(failed, branch=service)
+    (stopped,) = eventually(towline.stopped, within=20)  # about to roll back: nobody else is at work now
+
+    towline.arm(Point.OBJECT_SENT)
+    os.kill(stopped, signal.SIGCONT)
+    eventually(lambda: towline.is_met(Point.OBJECT_SENT), within=10)
+
+    def is_back():
+        return towline.release(service).status.phase is Phase.ROLLED_BACK
+
+    eventually(is_back, within=RERUN_SECONDS, explain=lambda: towline.release(service))
+    release = towline.release(service)
+    assert (release.status.revision, release.status.stable_revision) == (stable, stable)
+    assert "nodeSelector" not in live(towline, "Deployment", service, "apps/v1")["spec"]["template"]["spec"]
+    assert live(towline, "ConfigMap", f"{service}-only-1") is not None
+    assert live(towline, "ConfigMap", f"{service}-only-2") is None
+    assert [entry.revision for entry in release.status.history].count(failed) == 1
+
+
+def commit_to(towline, service, text):
+    return towline.origin.commit({f"services/{service}/app.yaml": text}, branch=service)
+
+
+def pods(name):
+    """A Deployment with a pod."""
+    return deployment(name, image="example.com/app:2", replicas=1)
 
 
 def test_a_receiver_killed_after_it_enqueued_and_before_it_answered_is_asked_again(shared_towline):

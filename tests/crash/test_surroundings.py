@@ -65,13 +65,8 @@ def stopped_half_way(towline, number):
     towline.arm(Point.OBJECT_SENT, Action.STOP)
     revision = deploy(towline, number, wait=False)
     eventually(lambda: towline.is_met(Point.OBJECT_SENT), within=10)
-    busy = eventually(towline.busy, within=5)
-    (stopped,) = eventually(lambda: [pid for pid in busy.values() if is_stopped(pid)], within=5)
+    (stopped,) = eventually(towline.stopped, within=5)
     return revision, stopped
-
-
-def is_stopped(pid):
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 @pytest.fixture

@@ -152,6 +152,10 @@ class Towline:
         redis = self.tools.broker.redis
         return {name: pid for name, pid in self.workers().items() if redis.hget(name, "state") == b"busy"}
 
+    def stopped(self) -> list[int]:
+        """Workers that met a fault that stops them."""
+        return [pid for pid in self.workers().values() if _state(pid) == "T"]
+
     def signal_workers(self, number: signal.Signals) -> list[int]:
         """Send a signal to every worker; returns their pids."""
         pids = list(self.workers().values())
@@ -226,6 +230,14 @@ class Towline:
     def state(self, service: str) -> object:
         """What people see of a release, for messages."""
         return self.tools.views.get(ReleaseName("staging", service))
+
+
+def _state(pid: int) -> str:
+    """The state of a process (proc(5)); empty when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def _json(raw: bytes) -> dict[str, Any]:
