@@ -21,6 +21,7 @@ from towline.shared.records import Records
 from towline.shared.release import Release
 from towline.worker.diff import Difference, differences
 from towline.worker.dry_run import dry_run
+from towline.worker.hooks import divided, named
 from towline.worker.inputs import inputs_of
 from towline.worker.live import listing_of, prepare
 from towline.worker.local_tree import LocalTree
@@ -101,7 +102,7 @@ def _compare(
 
 
 def _plan(target: Target, release: Release | None, rendered: tuple[Rendered, ...], *, intent: Intent) -> Plan:
-    placed = check(rendered, target.environment, target.cluster.resource)
+    placed, _ = divided(check(named(rendered, ""), target.environment, target.cluster.resource))
     recorded = release.status.objects if release else ()
     survey = prepare(target, placed, recorded, intent=intent, listing=listing_of(release))
     plan = make_plan(

@@ -8,6 +8,7 @@ is not understood means the default. `control_problems` names such values in ren
     towline.dev/recreate: allowed        argocd sync-options Force=true             Flux force: enabled
     towline.dev/wave: "<int>"            argocd sync-wave
     towline.dev/hook: pre-sync|post-sync argocd hook: PreSync|PostSync              Helm hook: pre-install, ...
+                                         argocd hook-delete-policy                  Helm hook-delete-policy, hook-weight
 
 Sources: https://argo-cd.readthedocs.io/en/stable/user-guide/sync-options/,
 https://fluxcd.io/flux/components/kustomize/kustomizations/#controlling-the-apply-behavior-of-resources,
@@ -21,13 +22,16 @@ from collections.abc import Iterator
 from enum import StrEnum
 
 from towline.shared.errors import Problem
-from towline.shared.model import Object
+from towline.shared.model import HookState, Object
 from towline.shared.objects import annotations_of, key_of, values_named
 
 OURS = "towline.dev/"
 ARGO = "argocd.argoproj.io/"
 FLUX = "kustomize.toolkit.fluxcd.io/"
 HELM_HOOK = "helm.sh/hook"
+HELM_WEIGHT = "helm.sh/hook-weight"
+DELETE_POLICIES = (f"{ARGO}hook-delete-policy", "helm.sh/hook-delete-policy")
+RUN = f"{OURS}run"  # set by Towline on a hook that it starts: which run it is
 
 WAVE = re.compile(r"[+-]?[0-9]{1,6}")
 
@@ -100,7 +104,8 @@ def recreate_allowed(object: Object) -> bool:
 
 def wave(object: Object) -> int:
     """The wave in which the object is applied; 0 when none is named."""
-    for value in values_named(object, (f"{OURS}wave", f"{ARGO}sync-wave")):
+    named = (f"{OURS}wave", f"{ARGO}sync-wave", *((HELM_WEIGHT,) if _helm_hooks(object) else ()))
+    for value in values_named(object, named):
         if WAVE.fullmatch(value):
             return int(value)
     return 0
@@ -115,6 +120,20 @@ def hook(object: Object) -> Hook | None:
     if not names or not ORDINARY_HOOKS.isdisjoint(names):
         return None
     return next((HOOKS[name] for name in names if name in HOOKS), Hook.UNUSED)
+
+
+def is_run(object: Object) -> bool:
+    """Whether this live object is a hook that Towline has started."""
+    return RUN in annotations_of(object)
+
+
+def hook_deletion(object: Object) -> tuple[HookState, ...]:
+    """After which outcomes a hook is deleted: after success, unless a policy is written. Before its next run it always is."""
+    words = {word.replace("-", "") for name in DELETE_POLICIES for word in _words(object, name)}
+    if not words:
+        return (HookState.SUCCEEDED,)
+    outcomes = {"hooksucceeded": HookState.SUCCEEDED, "hookfailed": HookState.FAILED}
+    return tuple(state for word, state in outcomes.items() if word in words)
 
 
 def control_problems(object: Object) -> Iterator[Problem]:

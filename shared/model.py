@@ -77,6 +77,14 @@ class Moment(StrEnum):
     POST_SYNC = "post-sync"
 
 
+class HookState(StrEnum):
+    """What came of a hook."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
 class DriftMode(StrEnum):
     """What is done when the cluster differs from what was applied."""
 

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic import AwareDatetime, Field, ValidationError
 
 from towline.shared.discovery import Resource
 from towline.shared.errors import ClusterError
-from towline.shared.model import DriftMode, Health, Moment, Object, ObjectKey, Phase, Result, Trigger, short
+from towline.shared.model import DriftMode, Health, Object, ObjectKey, Phase, Result, Trigger, short
 from towline.shared.objects import GROUP, annotations_of, key_of, metadata_of
+from towline.shared.pending import HookRun, Pending
+from towline.shared.record import Record
 from towline.shared.team_file import USUAL_TIMEOUT_SECONDS
 
 RELEASE = Resource(group=GROUP, version="v1alpha1", kind="Release", plural="releases", namespaced=True)
@@ -33,12 +34,6 @@ NOTES = 50
 NOTE_LENGTH = 300
 LOG_LINES = 20
 LOG_LENGTH = 500
-
-
-class Record(BaseModel):
-    """A part of the status; named in Python's way here, in Kubernetes' way there."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
 
 
 class AppliedObject(Record):
@@ -121,29 +116,6 @@ class Quarantine(Record):
     not_reverted: tuple[str, ...] = ()
 
 
-class Pending(Record):
-    """A revision that is being brought in steps: its last step, after which `left` more are to come once it is healthy.
-
-    `revision` is the one of the release, but while its hooks run before anything else of it is written. `since`: when
-    this step was taken, from which its `timeout_seconds` count.
-    """
-
-    revision: str
-    ref: str = ""
-    inputs_digest: str = ""
-    moment: Moment = Moment.APPLY
-    wave: int = 0
-    left: int = 0
-    of: int = 0
-    since: AwareDatetime
-    timeout_seconds: float = USUAL_TIMEOUT_SECONDS
-
-    @property
-    def text(self) -> str:
-        """What is still to come, for people."""
-        return f"{self.left} of {self.of} steps are still to be taken"
-
-
 class Condition(Record):
     """A condition as Kubernetes has them."""
 
@@ -195,6 +167,7 @@ class ReleaseStatus(Record):
     stored: tuple[StoredRevision, ...] = ()
     objects: tuple[AppliedObject, ...] = ()
     pending: Pending | None = None
+    hooks: tuple[HookRun, ...] = ()
     verification: Verification = Field(default_factory=Verification)
     synced_at: AwareDatetime | None = None
     observed_generation: int = 0

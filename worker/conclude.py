@@ -26,6 +26,7 @@ from towline.shared.views import ReleaseView
 from towline.shared.wanted import Lease
 from towline.worker.beat import every
 from towline.worker.decision import concluded, is_to_be_brought_back, is_to_go_on, rollback_failed
+from towline.worker.hooks import delete, to_delete
 from towline.worker.outcome import announce, show_release
 from towline.worker.record import reverted
 from towline.worker.rollback import restore
@@ -96,6 +97,8 @@ def _write(tools: Tools, place: Standing, release: Release, status: ReleaseStatu
     before = release.status
     written = place.records.write_status(release, status)
     _show(tools, place, written, lease)
+    if before.hooks != status.hooks or before.phase is Phase.VERIFYING:
+        delete(place.target, to_delete(status.hooks))
     announce(place.records, written, reason=_reason(status))
     _tell_revision(tools, place, before, status)
     _count(tools, place, before, status)
@@ -118,9 +121,11 @@ def _tell_revision(tools: Tools, place: Standing, before: ReleaseStatus, status:
     """How far the judged revision got, for whoever asks whether it is live."""
     states = {Phase.HEALTHY: "healthy", Phase.ROLLING_BACK: "rolled back", Phase.FAILED: "failed"}
     state = states.get(status.phase) if status.phase else None
-    if state is not None and before.phase is not Phase.ROLLING_BACK:
-        names = [str(place.name)]
-        tools.views.touch(place.repository.name, before.revision, names, state, text=status.message)
+    names, repository = [str(place.name)], place.repository.name
+    if before.pending is not None and before.pending.revision != before.revision:  # its hooks failed
+        tools.views.touch(repository, before.pending.revision, names, "failed", text=status.message)
+    elif state is not None and before.phase is not Phase.ROLLING_BACK:
+        tools.views.touch(repository, before.revision, names, state, text=status.message)
 
 
 def _count(tools: Tools, place: Standing, before: ReleaseStatus, status: ReleaseStatus) -> None:

@@ -7,7 +7,8 @@
     RolledBack   follows in its health, nothing else
     Suspended    nothing
 
-A revision that is brought in steps (`status.pending`) is not stable when it is healthy: its sync goes on.
+A revision that is brought in steps (`status.pending`) is not stable when it is healthy: its sync goes on. While its hooks run
+before anything else of it is written, they alone are judged, whatever the phase of the revision before it.
 
 In: a Release, its health and reason, the time. Out: the new status, or None where nothing is to be said. No state.
 """
@@ -17,7 +18,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from towline.shared.model import Health, Phase, Result, short
+from towline.shared.model import Health, HookState, Moment, Phase, Result, short
+from towline.shared.pending import ended_runs, runs_of
 from towline.shared.release import (
     AppliedObject,
     HistoryEntry,
@@ -27,6 +29,10 @@ from towline.shared.release import (
     StoredRevision,
 )
 
+UNDER_WAY = (
+    Phase.VERIFYING,
+    Phase.ROLLING_BACK,
+)  # what is refused meanwhile does not end what is being verified
 WELL = (Health.HEALTHY, Health.SUSPENDED)  # a declared pause or suspension is what was asked for
 
 
@@ -35,6 +41,8 @@ def concluded(release: Release, health: Health, reason: str, *, now: datetime) -
 
     It is the same status where a step is healthy, and the next one is to be taken.
     """
+    if _is_prepared(release.status):
+        return _prepared(release, health, reason, now)
     match release.status.phase:
         case Phase.VERIFYING:
             return _verified(release, health, reason, now)
@@ -62,12 +70,31 @@ def is_to_be_brought_back(status: ReleaseStatus) -> bool:
 
 def is_to_go_on(status: ReleaseStatus, health: Health) -> bool:
     """Whether the next step of this revision is to be taken: its last one is healthy."""
+    if _is_prepared(status):
+        return health is Health.HEALTHY  # a suspended Job has done nothing
     return status.pending is not None and health in WELL and status.phase in (Phase.VERIFYING, Phase.FAILED)
 
 
+def _is_prepared(status: ReleaseStatus) -> bool:
+    """Whether hooks of a revision run, and nothing else of it is written yet."""
+    is_before = status.pending is not None and status.pending.moment is Moment.PRE_SYNC
+    return is_before and status.phase is not Phase.SUSPENDED
+
+
 def to_judge(status: ReleaseStatus) -> tuple[AppliedObject, ...]:
-    """What the health of this revision is told by: not what a later step of it is still to change or delete."""
-    return tuple(one for one in status.objects if one.digest)
+    """What the health of this revision is told by: not what a later step of it is still to change or delete.
+
+    Hooks that run, or have failed, count as objects; before anything else is written there are no others.
+    """
+    revision = status.pending.revision if status.pending else status.revision
+    hooks = tuple(
+        AppliedObject.of(one.key, digest=one.revision, owned="")
+        for one in runs_of(status.hooks, revision)
+        if one.state is not HookState.SUCCEEDED
+    )
+    if _is_prepared(status):
+        return hooks
+    return (*(one for one in status.objects if one.digest), *hooks)
 
 
 def deadline_of(status: ReleaseStatus) -> datetime | None:
@@ -118,6 +145,49 @@ def _stable_at(stored: StoredRevision) -> datetime:
     return stored.stable_at
 
 
+def _prepared(release: Release, health: Health, reason: str, now: datetime) -> ReleaseStatus | None:
+    if health is Health.HEALTHY:
+        return release.status
+    late = _lateness(release.status, now)
+    return hook_failed(release, late + reason, now=now) if health is Health.FAILED or late else None
+
+
+def hook_failed(release: Release, cause: str, *, now: datetime, logs: Sequence[str] = ()) -> ReleaseStatus:
+    """A hook failed before anything else of its revision was written: that is quarantined, what ran before runs on.
+
+    Where the revision before was only half brought, both go back to the stable one.
+    """
+    status = release.status
+    pending = status.pending
+    assert pending is not None  # the revision whose hook it is
+    target = rollback_target(release) if pending.over_half else None
+    is_back = target is None and is_brought_back(status)
+    is_under_way = bool(status.revision) and status.phase in UNDER_WAY and not pending.over_half
+    if target is not None:
+        phase, then = Phase.ROLLING_BACK, f"; going back to {short(target.revision)}"
+    else:
+        phase = status.phase if status.phase and is_under_way else Phase.FAILED
+        then = f"; {short(status.revision)} runs on" if status.revision else ""
+    return status.model_copy(
+        update={
+            "phase": phase,
+            "health": status.health if status.revision else Health.UNKNOWN,
+            "stable_revision": target.revision if target else status.stable_revision,
+            "message": f"{short(pending.revision)} failed before anything else of it was written: {cause}{then}",
+            "pending": None,
+            "hooks": ended_runs(status.hooks, pending.revision, HookState.FAILED, now=now),
+            "quarantined": Quarantine(
+                revision=pending.revision,
+                inputs_digest=pending.inputs_digest,
+                cause=cause,
+                since=now,
+                reverted_at=now if is_back else None,
+            ),
+            "history": ended(status, pending.revision, Result.FAILED, cause=cause, logs=logs, now=now),
+        }
+    )
+
+
 def _verified(release: Release, health: Health, reason: str, now: datetime) -> ReleaseStatus | None:
     status = release.status
     if health in WELL:
@@ -143,16 +213,25 @@ def stable(status: ReleaseStatus, health: Health, reason: str, *, now: datetime)
         for one in status.stored
     ]
     newest = status.history[0] if status.history else None
-    is_behind = newest is not None and newest.result is Result.REFUSED
+    is_newer = newest is not None and newest.revision != status.revision
+    is_behind = newest is not None and (
+        newest.result is Result.REFUSED or (is_newer and newest.result is Result.FAILED)
+    )
     message = reason
     if newest is not None and is_behind:
-        message = f"{short(newest.revision)} was refused, nothing was written: {newest.cause}"
+        what = (
+            "was refused, nothing was written"
+            if newest.result is Result.REFUSED
+            else "failed before it was applied"
+        )
+        message = f"{short(newest.revision)} {what}: {newest.cause}"
     return status.model_copy(
         update={
             "phase": Phase.FAILED if is_behind else Phase.HEALTHY,
             "health": health,
             "stable_revision": status.revision,
             "stored": tuple(stored),
+            "hooks": ended_runs(status.hooks, status.revision, HookState.SUCCEEDED, now=now),
             "message": message,
             "history": ended(status, status.revision, Result.HEALTHY, now=now),
         }
@@ -174,7 +253,8 @@ def failed(
     """
     status = release.status
     target = rollback_target(release)
-    update: dict[str, object] = {"health": health}
+    hooks = ended_runs(status.hooks, status.revision, HookState.FAILED, now=now)
+    update: dict[str, object] = {"health": health, "hooks": hooks}
     if target is None:
         result = Result.FAILED
         update |= {
@@ -273,7 +353,8 @@ def ended(
         return status.history
     entry = status.history[at]
     stages = dict(entry.stages)
-    if status.synced_at is not None:
-        stages.setdefault("verify", round(max(0.0, (now - status.synced_at).total_seconds()), 3))
+    since = status.pending.since if status.pending else status.synced_at
+    if since is not None:
+        stages.setdefault("verify", round(max(0.0, (now - since).total_seconds()), 3))
     told = {"result": result, "cause": cause or entry.cause, "logs": tuple(logs), "stages": stages}
     return (*status.history[:at], entry.model_copy(update=told), *status.history[at + 1 :])

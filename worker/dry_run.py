@@ -6,8 +6,8 @@ every problem of every object, those of ownership among them. No state, nothing 
 What no dry run can see (docs/apply.md): quota, missing accounts and classes, rights that a binding would escalate. What
 cannot be sent yet, as its kind or namespace is in the same set, is judged by the set's own schema, or as a stand-in in the
 release's own namespace, and is recorded as deferred. A first install asks nothing: nothing runs yet that could break, and
-`apply` removes what it made when one object is refused. With something in it that cannot be taken back, or with several
-waves, it does ask.
+`apply` removes what it made when one object is refused. With something in it that cannot be taken back, with several waves
+or with hooks, it does ask.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from towline.shared.model import Object, ObjectKey
 from towline.shared.objects import group_kind, is_ours, metadata_of
 from towline.worker.live import read_metadata
 from towline.worker.parallel import in_parallel
-from towline.worker.plan import PROTECTED_KINDS, Plan, without
-from towline.worker.policy import Placed, is_crd
+from towline.worker.plan import Plan, without
+from towline.worker.policy import PROTECTED_KINDS, Placed, is_crd
 from towline.worker.schema import defined_kind, kind_of, schema_of, schema_problems
 from towline.worker.send import as_member, send
 from towline.worker.target import Target
@@ -77,7 +77,7 @@ class Check:
         if kind_of(item.object) in self.coming.new_kinds:
             return self._by_schema(item)
         if item.key.namespace in self.coming.namespaces:
-            return self._by_stand_in(item)
+            return self._bystand_in(item)
         try:
             send(self.target.deployer, item, set_id=self.plan.set_id, dry_run=True)
         except Immutable as error:
@@ -97,7 +97,7 @@ class Check:
             problems=tuple(item.problem(one.message, path=one.path) for one in problems),
         )
 
-    def _by_stand_in(self, item: Placed) -> Checked:
+    def _bystand_in(self, item: Placed) -> Checked:
         """In the release's own namespace under another name: only what is wrong with the object itself counts."""
         error = self._stand_in_error(item, namespace=self.target.namespace)
         problems = problems_of(item, error) if error is not None and _is_about_content(error) else ()
@@ -106,7 +106,7 @@ class Check:
     def _stand_in_error(self, item: Placed, *, namespace: str) -> ClusterError | None:
         try:
             self.target.deployer.apply(
-                as_member(_stand_in(item.object, namespace), self.plan.set_id), dry_run=True, force=True
+                as_member(stand_in(item.object, namespace), self.plan.set_id), dry_run=True, force=True
             )
         except ClusterError as error:
             return error
@@ -140,9 +140,10 @@ class Check:
         return Checked(key=item.key, problems=(item.problem(message),))
 
 
-def dry_run(target: Target, plan: Plan) -> Plan:
-    """The plan, checked. Raises PlanRefused with all problems, ClusterDown."""
-    if plan.is_install and plan.can_be_taken_back and len(plan.waves()) <= 1:
+def dry_run(target: Target, plan: Plan, *, before_hooks: bool = False) -> Plan:
+    """The plan, checked. Raises PlanRefused with all problems, ClusterDown. What hooks do cannot be taken back."""
+    can_be_taken_back = plan.can_be_taken_back and not before_hooks and len(plan.waves()) <= 1
+    if plan.is_install and can_be_taken_back:
         results: Sequence[Checked] = ()
     else:
         results = in_parallel(Check(target, plan).one, plan.writes)
@@ -216,7 +217,8 @@ def _coming(plan: Plan) -> Coming:
     )
 
 
-def _stand_in(object: Object, namespace: str) -> Object:
+def stand_in(object: Object, namespace: str) -> Object:
+    """The object under another name, to be judged beside the one that is there."""
     metadata = {**metadata_of(object), "name": STAND_IN}
     if "namespace" in metadata:
         metadata["namespace"] = namespace

@@ -16,6 +16,7 @@ from towline.shared.errors import ClusterError, TowlineError
 from towline.shared.model import Object, ObjectKey
 from towline.shared.objects import APPLYSET_ID, annotations_of, applied_entry, applyset_id, is_ours
 from towline.shared.release import ENVIRONMENT, RELEASE, REPOSITORY
+from towline.worker.hooks import divided, named
 from towline.worker.plan import Handover, Survey, foreign_set
 from towline.worker.policy import Placed, check
 from towline.worker.render.render import render
@@ -54,7 +55,8 @@ def _rendered(tools: Tools, state: State, service: Service) -> set[ObjectKey] | 
     name = state.environment.name
     try:
         rendered = render(state.tree, service, inputs, environment=name, programs=tools.programs)
-        return {one.key for one in check(rendered, state.environment, state.target.cluster.resource)}
+        placed, _ = divided(check(named(rendered, ""), state.environment, state.target.cluster.resource))
+        return {one.key for one in placed}
     except TowlineError as error:
         if error.retry:
             raise

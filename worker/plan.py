@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from towline.shared.config import Environment
-from towline.shared.controls import ApplyMode, Hook, apply_mode, hook, prune_disabled
+from towline.shared.controls import ApplyMode, Hook, apply_mode, hook, is_run, prune_disabled
 from towline.shared.errors import Problem, UnsafePrune
 from towline.shared.model import Object, ObjectKey
 from towline.shared.objects import (
@@ -31,13 +31,8 @@ from towline.shared.objects import (
 )
 from towline.shared.release import AppliedObject
 from towline.worker.order import Rank, rank_of, stages, waves
-from towline.worker.policy import Placed
+from towline.worker.policy import PROTECTED_KINDS, Placed
 from towline.worker.record_size import refuse_unrecordable
-
-# What goes with these is not in Git: everything in a namespace, every object of a kind, the data of a volume.
-PROTECTED_KINDS = frozenset(
-    {"Namespace", "CustomResourceDefinition.apiextensions.k8s.io", "PersistentVolumeClaim"}
-)
 
 RUN_AT_ONCE = frozenset({"Job.batch", "Pod"})
 
@@ -360,6 +355,8 @@ def reason_to_keep(key: ObjectKey, live: Object, *, environment: Environment, se
     """Why an object is not deleted although it is no longer wanted; None when it may go."""
     if not is_ours(live, set_id, release_namespace=environment.namespace):
         return _missing_mark(live, set_id)
+    if is_run(live):
+        return "it is a hook"
     if prune_disabled(live):
         return "its annotation keeps it (prune: disabled)"
     if is_ignored(live):

@@ -15,7 +15,7 @@ from typing import Any
 
 from towline.shared.cluster import PATH_SEGMENT
 from towline.shared.config import Environment
-from towline.shared.controls import ALLOWED, OURS, control_problems
+from towline.shared.controls import ALLOWED, OURS, Hook, control_problems, hook
 from towline.shared.discovery import Resource
 from towline.shared.errors import PolicyRefused, Problem, RenderError, UnknownKind
 from towline.shared.model import DNS_LABEL, Object, ObjectKey
@@ -40,6 +40,11 @@ APPLYSET = "applyset.kubernetes.io/"
 SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")  # RFC 1123, of groups, versions and plurals
 REVISION_TYPE = f"{GROUP}/revision"  # the type of the Secrets that hold stored revisions
 CONTROLS = frozenset({*(f"{OURS}{name}" for name in ALLOWED), f"{OURS}wave"})
+
+# What goes with these is not in Git: everything in a namespace, every object of a kind, the data of a volume.
+PROTECTED_KINDS = frozenset(
+    {"Namespace", "CustomResourceDefinition.apiextensions.k8s.io", "PersistentVolumeClaim"}
+)
 
 Resources = Callable[[str, str], Resource]
 
@@ -146,6 +151,7 @@ def _judge(
         *_namespace_problems(item.key, environment),
         *_reserved_problems(item.object),
         *control_problems(item.object),
+        *_hook_problems(item.key, item.object),
         *_size_problems(item.object),
     ]
     if (other := placed.get(item.key)) is not None:
@@ -281,6 +287,14 @@ def _unknown_controls(object: Object) -> Iterator[Problem]:
                 path=f"metadata.annotations[{name}]",
                 allowed=", ".join(sorted(CONTROLS)),
             )
+
+
+def _hook_problems(key: ObjectKey, object: Object) -> Iterator[Problem]:
+    """A hook is deleted before its next run: what would go with these is not in Git."""
+    if hook(object) in (Hook.PRE_SYNC, Hook.POST_SYNC) and group_kind(key) in PROTECTED_KINDS:
+        yield Problem(
+            message=f"a {key.kind} cannot be a hook, since hooks are deleted; take the annotation off"
+        )
 
 
 def _size_problems(object: Object) -> Iterator[Problem]:

@@ -11,17 +11,16 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from towline.shared.errors import Conflict, TowlineError
-from towline.shared.model import Health, Phase, Result, short
+from towline.shared.model import Health, Moment, Phase, Result, short
 from towline.shared.release import HistoryEntry, Quarantine, Release, ReleaseStatus, StoredRevision
 from towline.shared.wanted import Wanted
-from towline.worker.decision import failed, rollback_failed
+from towline.worker.decision import UNDER_WAY, failed, hook_failed, rollback_failed
+from towline.worker.hooks import not_undone
 from towline.worker.outcome import Counts, Outcome, announce, show_missing, show_release
 from towline.worker.stages import Stages
 from towline.worker.state import Standing, State
 from towline.worker.tools import Tools
 from towline.worker.written import Restored, Written
-
-UNDER_WAY = (Phase.VERIFYING, Phase.ROLLING_BACK)  # a refused commit does not end what is being verified
 
 
 def record(tools: Tools, state: State, wanted: Wanted, written: Written, stages: Stages) -> Outcome:
@@ -45,10 +44,11 @@ def record(tools: Tools, state: State, wanted: Wanted, written: Written, stages:
             "repository": state.repository.name,
             **_applied_from(stored, datetime.now(UTC)),
             "pending": written.pending,
+            "hooks": written.hooks,
             "message": f"applied {short(wanted.revision)}; {steps}waiting until it is healthy",
             "quarantined": None,
             "stored": kept_revisions(before, stored, keep=tools.config.sync.stored_revisions),
-            "history": with_step(before.history, entry)
+            "history": with_step(before.history, entry, is_applied=True)
             if state.continued
             else with_new(before.history, entry),
         }
@@ -94,7 +94,7 @@ def _recorded(tools: Tools, standing: Standing, written: Written, status: Releas
     text = status.message if error else _summary(counts) + (f"; {pending.text}" if pending else "")
     result = Result.FAILED if error else Result.SYNCED
     return Outcome(
-        result=result, text=text, release=release, counts=counts, is_partial=written.pending is not None
+        result=result, text=text, release=release, counts=counts, is_partial=bool(written.plan.later)
     )
 
 
@@ -106,6 +106,9 @@ def reverted(tools: Tools, standing: Standing, restored: Restored, stages: Stage
     if error is not None:
         status = rollback_failed(status, f"half-way: {error}")
     elif (bad := before.quarantined) is not None:
+        restored = replace(
+            restored, not_reverted=(*restored.not_reverted, *not_undone(before.hooks, bad.revision))
+        )
         told = {"reverted_at": now, "not_reverted": restored.not_reverted}
         status = status.model_copy(
             update={
@@ -159,15 +162,23 @@ def _with_rollback(
 
 def with_new(history: Sequence[HistoryEntry], entry: HistoryEntry) -> tuple[HistoryEntry, ...]:
     """The history with a new attempt; one before it that nobody knows yet to be healthy ended without that."""
-    before = (
+    return (entry, *_superseded(history))
+
+
+def _superseded(history: Sequence[HistoryEntry]) -> tuple[HistoryEntry, ...]:
+    return tuple(
         one.model_copy(update={"result": Result.SUPERSEDED}) if one.result is Result.SYNCED else one
         for one in history
     )
-    return (entry, *before)
 
 
-def with_step(history: Sequence[HistoryEntry], step: HistoryEntry) -> tuple[HistoryEntry, ...]:
-    """The history in which the newest attempt at this revision has one step more: one entry for all steps."""
+def with_step(
+    history: Sequence[HistoryEntry], step: HistoryEntry, *, is_applied: bool
+) -> tuple[HistoryEntry, ...]:
+    """The history in which the newest attempt at this revision has one step more: one entry for all steps.
+
+    `is_applied`: it takes the place of the revision before, which hooks that run before do not yet.
+    """
     at = next((index for index, one in enumerate(history) if one.revision == step.revision), None)
     if at is None:
         return with_new(history, step)
@@ -186,7 +197,12 @@ def with_step(history: Sequence[HistoryEntry], step: HistoryEntry) -> tuple[Hist
         "pruned": known.pruned + step.pruned,
         "notes": tuple(dict.fromkeys((*known.notes, *step.notes))),
     }
-    return (*history[:at], known.model_copy(update=told), *history[at + 1 :])
+    before = history[at + 1 :]
+    return (
+        *history[:at],
+        known.model_copy(update=told),
+        *(_superseded(before) if is_applied else before),
+    )
 
 
 def _stable_since(before: ReleaseStatus, stored: StoredRevision) -> datetime | None:
@@ -231,8 +247,12 @@ def refused(tools: Tools, state: State, wanted: Wanted, error: TowlineError, sta
 
 def broken_off(tools: Tools, state: State, error: TowlineError) -> Outcome:
     """The status when a further step is refused, and nothing of it was written: the revision failed half-way."""
-    assert state.release is not None  # there was a step before
-    status = failed(state.release, f"half-way: {error}", now=datetime.now(UTC), health=Health.UNKNOWN)
+    assert state.release is not None and state.continued is not None  # there was a step before
+    cause, now = f"half-way: {error}", datetime.now(UTC)
+    if state.continued.moment is Moment.PRE_SYNC:
+        status = hook_failed(state.release, cause, now=now)
+    else:
+        status = failed(state.release, cause, now=now, health=Health.UNKNOWN)
     release = state.records.write_status(state.release, status)
     announce(state.records, release, reason="Failed")
     show_release(tools, state, release)

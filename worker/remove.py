@@ -15,6 +15,7 @@ from towline.shared.wanted import Lease, Wanted
 from towline.worker.claim import Guard, claim
 from towline.worker.dry_run import dry_run
 from towline.worker.handover import handover
+from towline.worker.hooks import delete
 from towline.worker.live import listing_of, prepare
 from towline.worker.outcome import Counts, Outcome, stayed
 from towline.worker.plan import Intent, make_plan
@@ -46,6 +47,7 @@ def remove(tools: Tools, state: State, wanted: Wanted, lease: Lease, stages: Sta
     with stages("prune"):
         release = claim(state, plan, token=lease.token)
         pruned = prune(state.target, plan, claim=Guard(state.records, release, lease))
+        delete(state.target, release.status.hooks)
     if pruned.problems:
         raise Refused(
             "the service is gone from Git, and not all of it could be deleted", problems=pruned.problems

@@ -23,8 +23,8 @@ from towline.worker.claim import Guard, claim
 from towline.worker.dry_run import tried
 from towline.worker.live import listing_of, prepare
 from towline.worker.outcome import Outcome, waiting
-from towline.worker.plan import PROTECTED_KINDS, Intent, Kept, Plan, make_plan, without
-from towline.worker.policy import Placed, check
+from towline.worker.plan import Intent, Kept, Plan, make_plan, without
+from towline.worker.policy import PROTECTED_KINDS, Placed, check
 from towline.worker.prune import prune
 from towline.worker.record import returned
 from towline.worker.render.rendered import Rendered

@@ -20,6 +20,7 @@ from towline.shared.objects import (
 )
 from towline.shared.release import ENVIRONMENT, RELEASE, Release
 from towline.shared.watching import Selection
+from towline.worker.decision import to_judge
 from towline.worker.health.verdict import has_health
 from towline.worker.health.workload import WORKLOADS
 
@@ -101,7 +102,8 @@ def member_selections(release: Release, environment: Environment) -> Iterator[Se
 
 def _places(release: Release) -> set[tuple[str, str, str]]:
     """Group, kind and namespace of what the release holds; while a sync runs, also of what it is about to apply."""
-    places = {(one.group, one.kind, one.namespace) for one in release.status.objects}
+    status = release.status
+    places = {(one.group, one.kind, one.namespace) for one in (*status.objects, *to_judge(status))}
     if release.is_unfinished:
         more = _words(release.annotations.get(ADDITIONAL_NAMESPACES))
         for word in _words(release.annotations.get(CONTAINS_GROUP_KINDS)):

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from towline.shared.config import Environment, Repository
 from towline.shared.errors import ConfigError
-from towline.shared.model import Phase, ReleaseName, Revision, Trigger, short
+from towline.shared.model import Moment, Phase, ReleaseName, Revision, Trigger, short
+from towline.shared.pending import Pending
 from towline.shared.records import Owner, Records
-from towline.shared.release import AppliedObject, Pending, Release, Verification
+from towline.shared.release import AppliedObject, Release, Verification
 from towline.shared.wanted import Wanted
 from towline.worker.inputs import Inputs
 from towline.worker.mirror import CommitInfo
@@ -88,6 +89,21 @@ class State(Standing):
         if pending is None or self.inputs is None or pending.inputs_digest != self.inputs.digest:
             return None
         return pending
+
+    @property
+    def is_over_half(self) -> bool:
+        """Whether the revision before this one has only been half brought."""
+        pending = self.release.status.pending if self.release else None
+        if pending is None:
+            return False
+        return pending.over_half or (self.continued is None and pending.moment is not Moment.PRE_SYNC)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing of these inputs has been applied or begun."""
+        if self.release is None or self.inputs is None:
+            return True
+        return self.continued is None and self.release.status.inputs_digest != self.inputs.digest
 
     def is_healthy_so_far(self, wanted: Wanted) -> bool:
         """Whether the step that was taken last was found healthy, and nothing has touched the release since."""

@@ -1,7 +1,7 @@
-"""The steps in which a revision is brought: one wave after another, each healthy before the next.
+"""The steps in which a revision is brought: one wave after another, each healthy before the next; hooks before and after.
 
-In: a checked plan, and what the record says of the steps before. Out: the first step that has something to do; `go_on` has
-the next one taken. No worker is held in between: a sync takes one step, records what is still to come (`status.pending`) and
+In: a checked plan, the hooks that are due, and what the record says of the steps before. Out: the first step that has
+something to do; `go_on` has the next one taken. No worker is held in between: a sync takes one step, records what is still to come (`status.pending`) and
 ends, and `conclude` has it continued when that step is healthy. Each attempt plans anew, so what was applied is simply left,
 and steps with nothing to write cost nothing.
 
@@ -14,12 +14,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from towline.shared.controls import wave
 from towline.shared.model import Moment, Trigger
-from towline.shared.release import Pending, Release, Verification
+from towline.shared.pending import Pending
+from towline.shared.release import Release
 from towline.shared.wanted import Wanted
+from towline.worker.hooks import moment_of
 from towline.worker.order import Rank, rank_of
 from towline.worker.plan import Plan
 from towline.worker.policy import Placed
@@ -31,9 +32,10 @@ ORDER = tuple(Moment)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What one attempt does; `left` more steps are to come once that is healthy."""
+    """What one attempt does, either by the plan or by starting hooks; `left` more steps are to come once that is healthy."""
 
     plan: Plan
+    hooks: tuple[Placed, ...] = ()
     moment: Moment = Moment.APPLY
     wave: int = 0
     left: int = 0
@@ -43,12 +45,30 @@ class Step:
         return (ORDER.index(self.moment), self.wave) > (ORDER.index(pending.moment), pending.wave)
 
 
-def first_step(plan: Plan) -> Step:
-    """The first wave with something to write; everything, where there are not several."""
+def first_step(plan: Plan, hooks: Sequence[Placed] = (), *, before: Pending | None = None) -> Step:
+    """The first wave with something to start or to write; everything, where there are not several.
+
+    `hooks`: those that are still to run. `before`: the step of this revision that was taken last; without one the objects
+    are a step also where nothing of them changes, since it is recorded.
+    """
+    steps = [_hook_step(plan, hooks, Moment.PRE_SYNC, wave) for wave in _waves(hooks, Moment.PRE_SYNC)]
+    after = [_hook_step(plan, hooks, Moment.POST_SYNC, wave) for wave in _waves(hooks, Moment.POST_SYNC)]
     waves = plan.waves()
-    if len(waves) <= 1:
-        return Step(plan=plan, wave=waves[0] if waves else 0)
-    return Step(plan=_narrowed(plan, waves[0]), wave=waves[0], left=len(waves) - 1)
+    is_applied = plan.is_empty and before is not None and before.moment is not Moment.PRE_SYNC
+    if not (is_applied and after):
+        first = waves[0] if waves else 0
+        steps.append(Step(plan=_narrowed(plan, first) if len(waves) > 1 else plan, wave=first))
+    left = len(steps) + len(after) + max(0, len(waves) - 1) - 1
+    return replace((steps + after)[0], left=left)
+
+
+def _hook_step(plan: Plan, hooks: Sequence[Placed], moment: Moment, number: int) -> Step:
+    now = tuple(item for item in hooks if moment_of(item.object) is moment and wave(item.object) == number)
+    return Step(plan=plan, hooks=now, moment=moment, wave=number)
+
+
+def _waves(hooks: Sequence[Placed], moment: Moment) -> list[int]:
+    return sorted({wave(item.object) for item in hooks if moment_of(item.object) is moment})
 
 
 def _narrowed(plan: Plan, first: int) -> Plan:
@@ -66,30 +86,12 @@ def _divided(items: Sequence[Placed], first: int) -> tuple[tuple[Placed, ...], t
     )
 
 
-def pending_after(
-    step: Step,
-    wanted: Wanted,
-    verification: Verification,
-    *,
-    before: Pending | None,
-    digest: str,
-    now: datetime,
-) -> Pending | None:
-    """What the record says is still to come, None after the last step. `before`: of this revision, `digest`: its inputs'."""
+def pending_after(step: Step, known: Pending) -> Pending | None:
+    """What the record says is still to come, None after the last step; `known`: the same before this step, and its time."""
     if not step.left:
         return None
-    known = before.of if before else 0
-    return Pending(
-        revision=wanted.revision,
-        ref=wanted.ref,
-        inputs_digest=digest,
-        moment=step.moment,
-        wave=step.wave,
-        left=step.left,
-        of=max(known, step.left + 1),
-        since=now,
-        timeout_seconds=verification.timeout_seconds,
-    )
+    counts = {"left": step.left, "of": max(known.of, step.left + 1)}
+    return known.model_copy(update={"moment": step.moment, "wave": step.wave, **counts})
 
 
 def go_on(tools: Tools, place: Standing, release: Release) -> str:
@@ -109,9 +111,7 @@ def go_on(tools: Tools, place: Standing, release: Release) -> str:
                 if newest is not None and newest.revision == pending.revision
                 else _wanted(place, pending, sequence=newest.sequence if newest else 0)
             )
-            wanted = wanted.model_copy(
-                update={"goes_on": release.status.claim, "rollback": False, "pin": False}
-            )
+            wanted = wanted.model_copy(update={"goes_on": release.status.claim})
             wishes.again(wanted)
     return f"healthy so far; {pending.text}"
 

@@ -11,6 +11,7 @@ looks at every object of the set, and ends in the same state. A worker that was 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -29,7 +30,7 @@ from towline.shared.errors import (
 )
 from towline.shared.jobs import QueueName, SyncArguments, conclude_call, sync_call
 from towline.shared.model import ReleaseName, Trigger
-from towline.shared.release import Pending
+from towline.shared.pending import Pending
 from towline.shared.wanted import Lease, Wanted
 from towline.worker.apply import apply
 from towline.worker.beat import every
@@ -37,6 +38,20 @@ from towline.worker.claim import Guard, claim, make_room
 from towline.worker.decision import is_to_be_brought_back
 from towline.worker.dry_run import dry_run
 from towline.worker.handover import handover
+from towline.worker.hook_record import Started, record_hooks
+from towline.worker.hooks import (
+    delete,
+    divided,
+    due,
+    known_runs,
+    left_over,
+    named,
+    run_mark,
+    start,
+    started,
+    try_out,
+    with_started,
+)
 from towline.worker.live import listing_of, prepare
 from towline.worker.outcome import (
     Outcome,
@@ -193,35 +208,84 @@ class Attempt:
 
     def _bring(self, state: State, service: Service) -> Outcome:
         with self.stages("render"):
-            placed = self._rendered(state, service)
+            objects, hooks = divided(self._rendered(state, service))
         with self.stages("plan"):
-            plan = self._planned(state, placed)
-        if plan.is_empty and not state.must_record(self.wanted, plan):
+            plan = self._planned(state, objects)
+            hooks = self._due(state, hooks)
+        if plan.is_empty and not hooks and not state.must_record(self.wanted, plan):
             return stayed("its objects are what they were", state.release)
         if self.is_superseded():
             return superseded(state.release)
         with self.stages("check"):
             if state.release is None:
                 make_room(self.tools, state.environment)
-            step = first_step(dry_run(state.target, plan))
+            plan = dry_run(state.target, plan, before_hooks=bool(hooks))
+            if state.continued is None:
+                try_out(state.target, hooks)
         before = state.continued
+        step = first_step(plan, hooks, before=before)
         if before is not None and step.is_after(before) and not state.is_healthy_so_far(self.wanted):
             return stayed(UNTIL_HEALTHY, state.release)
         if self.is_superseded():
             return superseded(state.release)
-        return self._write(state, placed, step)
+        return self._start(state, step) if step.hooks else self._write(state, objects, step)
 
-    def _write(self, state: State, placed: tuple[Placed, ...], step: Step) -> Outcome:
-        plan = step.plan
+    def _due(self, state: State, hooks: Sequence[Placed]) -> tuple[Placed, ...]:
+        if self.wanted.rollback:
+            return ()  # what an operator goes back to has run its hooks before
+        is_new = state.is_new or state.continued is not None
+        return due(hooks, known_runs(state, self.wanted, now=datetime.now(UTC)), is_new=is_new)
+
+    def _start(self, state: State, step: Step) -> Outcome:
+        now, mark = datetime.now(UTC), self._mark(state)
+        with self.stages("claim"):
+            release = claim(state, step.plan, token=self.lease.token)
+        with self.stages("apply"):
+            delete(state.target, left_over(state))
+            guard = Guard(state.records, release, self.lease)
+            problems = start(state.target, step.hooks, mark=mark, claim=guard)
+        with self.stages("record"):
+            known = known_runs(state, self.wanted, now=now)
+            did = Started(
+                release=release,
+                step=step,
+                pending=pending_after(step, self._known(state, mark)),
+                runs=with_started(known, started(step.hooks, self.wanted.revision)),
+                problems=problems,
+            )
+            return record_hooks(self.tools, state, self.wanted, did, self.stages)
+
+    def _known(self, state: State, mark: str) -> Pending:
+        """What is known of a revision that is brought in steps, as of now."""
+        assert state.inputs is not None
+        return Pending(
+            revision=self.wanted.revision,
+            ref=self.wanted.ref,
+            inputs_digest=state.inputs.digest,
+            run=mark,
+            over_half=state.is_over_half,
+            of=state.continued.of if state.continued else 0,
+            since=datetime.now(UTC),
+            timeout_seconds=state.verification.timeout_seconds,
+        )
+
+    def _mark(self, state: State) -> str:
+        if state.continued is not None:
+            return state.continued.run
+        assert state.inputs is not None
+        return run_mark(state.release.status if state.release else None, state.inputs.digest)
+
+    def _write(self, state: State, objects: tuple[Placed, ...], step: Step) -> Outcome:
+        plan, now = step.plan, datetime.now(UTC)
         with self.stages("claim"):
             release = claim(state, plan, token=self.lease.token)
-            objects = [item.object for item in placed]
-            stored = state.records.store(release, self.wanted.revision, objects)
+            stored = state.records.store(release, self.wanted.revision, [one.object for one in objects])
         guard = Guard(state.records, release, self.lease)
         with self.stages("apply"):
+            delete(state.target, left_over(state))
             applied = apply(state.target, plan, claim=guard)
         with self.stages("prune"):
-            is_last = not applied.problems and not step.left
+            is_last = not applied.problems and not plan.later
             pruned = prune(state.target, plan, claim=guard) if is_last else None
         with self.stages("record"):
             written = Written(
@@ -230,26 +294,16 @@ class Attempt:
                 plan=plan,
                 applied=applied,
                 pruned=pruned,
-                pending=self._pending(state, step),
+                pending=pending_after(step, self._known(state, self._mark(state))),
+                hooks=known_runs(state, self.wanted, now=now),
             )
             return record(self.tools, state, self.wanted, written, self.stages)
-
-    def _pending(self, state: State, step: Step) -> Pending | None:
-        assert state.inputs is not None
-        return pending_after(
-            step,
-            self.wanted,
-            state.verification,
-            before=state.continued,
-            digest=state.inputs.digest,
-            now=datetime.now(UTC),
-        )
 
     def _rendered(self, state: State, service: Service) -> tuple[Placed, ...]:
         assert state.inputs is not None
         name, programs = state.environment.name, self.tools.programs
         rendered = render(state.tree, service, state.inputs, environment=name, programs=programs)
-        return checked(self.tools, state, rendered)
+        return checked(self.tools, state, named(rendered, self.wanted.revision))
 
     def _planned(self, state: State, placed: tuple[Placed, ...]) -> Plan:
         full = self.wanted.full or state.is_unfinished

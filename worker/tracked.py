@@ -176,7 +176,8 @@ def look_in(tracked: Tracked, view: View, *, at: float, now: datetime) -> float 
     times: list[float] = []
     if tracked.asked is not None and tracked.asked.version == tracked.release.resource_version:
         times.append(tracked.asked.at + tracked.asked.pause_seconds - at)
-    if status.phase in (Phase.VERIFYING, Phase.ROLLING_BACK) and (deadline := deadline_of(status)):
+    is_open = status.phase in (Phase.VERIFYING, Phase.ROLLING_BACK) or status.pending is not None
+    if is_open and (deadline := deadline_of(status)):
         times.append((deadline - now).total_seconds())
         times.append(tracked.seen_at + STUCK_SECONDS - at)
     if view.look_again_at is not None:

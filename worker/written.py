@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from towline.shared.errors import Refused
-from towline.shared.release import AppliedObject, Pending, Release, StoredRevision
+from towline.shared.pending import HookRun, Pending
+from towline.shared.release import AppliedObject, Release, StoredRevision
 from towline.worker.apply import Applied
 from towline.worker.outcome import Counts
 from towline.worker.plan import Plan
@@ -22,6 +23,7 @@ class Written:
     applied: Applied
     pruned: Pruned | None
     pending: Pending | None = None  # what is still to come of the revision
+    hooks: tuple[HookRun, ...] = ()
 
     @property
     def counts(self) -> Counts:

@@ -167,7 +167,7 @@ class Engine:
             self.conclude(service)
             self.run_syncs()
             found = self.release(service)
-            assert found is not None and found.status.phase is phase, found
+            assert found is not None and found.status.phase is phase and not found.status.pending, found
             return found
 
         return eventually(is_there, within=within)

@@ -12,14 +12,14 @@ import pytest
 from towline.shared.documents import load_documents
 from towline.shared.errors import ClusterError
 from towline.shared.installation import CRD_FILE, packaged_crd
-from towline.shared.model import Health, Moment, Object, ObjectKey, Phase, Result, Trigger
+from towline.shared.model import Health, HookState, Moment, Object, ObjectKey, Phase, Result, Trigger
+from towline.shared.pending import HookRun, Pending
 from towline.shared.release import (
     CLAIM,
     LOG_LINES,
     NOTES,
     AppliedObject,
     HistoryEntry,
-    Pending,
     Quarantine,
     Release,
     ReleaseStatus,
@@ -54,12 +54,27 @@ FULL = ReleaseStatus(
         revision=REVISION,
         ref="refs/heads/main",
         inputs_digest="d",
+        run="r",
+        over_half=True,
         moment=Moment.POST_SYNC,
         wave=1,
         left=1,
         of=3,
         since=NOW,
         timeout_seconds=7,
+    ),
+    hooks=(
+        HookRun(
+            group="batch",
+            kind="Job",
+            namespace="shop",
+            name="migrate",
+            moment=Moment.PRE_SYNC,
+            revision=REVISION,
+            state=HookState.FAILED,
+            finished_at=NOW,
+            delete_on=(HookState.SUCCEEDED,),
+        ),
     ),
     synced_at=NOW,
     history=(

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from parts.service import config_map, environment_of, rendered
 
 from towline.shared.discovery import Resource
-from towline.shared.model import Moment, Object, Trigger
-from towline.shared.release import AppliedObject, Pending, Verification
-from towline.shared.wanted import Wanted
+from towline.shared.model import Moment, Object
+from towline.shared.pending import Pending
+from towline.shared.release import AppliedObject
 from towline.worker.apply import Applied
 from towline.worker.plan import Doomed, Plan
 from towline.worker.policy import Placed, check
@@ -83,17 +83,11 @@ def test_what_a_later_step_changes_or_deletes_stays_in_the_record_without_a_dige
     assert {one.name: one.digest for one in after} == {"a": first.digest, "b": "", "c": ""}
 
 
+KNOWN = Pending(revision="a" * 40, inputs_digest="d", since=NOW, timeout_seconds=7)
+
+
 def pending(step: Step, before: Pending | None = None) -> Pending | None:
-    wanted = Wanted(
-        release="staging/orders",
-        repository="shop",
-        ref="refs/heads/main",
-        revision="a" * 40,
-        sequence=1,
-        trigger=Trigger.WEBHOOK,
-        received_at=0.0,
-    )
-    return pending_after(step, wanted, Verification(timeout_seconds=7), before=before, digest="d", now=NOW)
+    return pending_after(step, before or KNOWN)
 
 
 def test_the_record_counts_the_steps_of_the_whole_revision() -> None:
@@ -118,3 +112,46 @@ def test_a_step_is_after_another_by_its_moment_and_then_by_its_wave() -> None:
     assert not Step(plan=plan(), wave=1).is_after(last)
     assert Step(plan=plan(), moment=Moment.POST_SYNC, wave=0).is_after(last)
     assert not Step(plan=plan(), moment=Moment.PRE_SYNC, wave=5).is_after(last)
+
+
+def hook(name: str, when: str, wave: int = 0) -> Object:
+    return config_map(name, annotations={"towline.dev/hook": when, "towline.dev/wave": str(wave)})
+
+
+def walk(whole: Plan, hooks: tuple[Placed, ...], before: Pending | None = None) -> Step:
+    return first_step(whole, hooks, before=before)
+
+
+def test_hooks_come_before_and_after_the_waves_of_objects() -> None:
+    hooks = placed(hook("late", "post-sync"), hook("second", "pre-sync", 1), hook("first", "pre-sync", -1))
+    whole = plan(create=placed(in_wave("a", 0), in_wave("b", 1)))
+    applied = KNOWN.model_copy(update={"moment": Moment.APPLY})
+
+    steps = [
+        walk(whole, hooks),
+        walk(whole, hooks[:2]),
+        walk(whole, hooks[:1]),
+        walk(plan(), hooks[:1], before=applied),
+    ]
+
+    assert [(one.moment, one.wave, names(one.hooks), one.left) for one in steps] == [
+        (Moment.PRE_SYNC, -1, ["first"], 4),
+        (Moment.PRE_SYNC, 1, ["second"], 3),
+        (Moment.APPLY, 0, [], 2),
+        (Moment.POST_SYNC, 0, ["late"], 0),
+    ]
+
+
+def test_a_revision_that_changes_no_object_is_recorded_between_its_hooks() -> None:
+    hooks = placed(hook("late", "post-sync"))
+    prepared = KNOWN.model_copy(update={"moment": Moment.PRE_SYNC})
+
+    step = walk(plan(), hooks, before=prepared)
+
+    assert (step.moment, step.hooks, step.left) == (Moment.APPLY, (), 1)
+
+
+def test_a_revision_whose_steps_are_all_taken_is_recorded_once_more() -> None:
+    step = walk(plan(), (), before=KNOWN)
+
+    assert (step.moment, step.left) == (Moment.APPLY, 0)
