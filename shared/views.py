@@ -5,7 +5,7 @@ Redis keys:
     towline:views                          hash   `environment/service` -> ReleaseView as JSON
     towline:views:brief                    hash   the same without what LONG names: the list, which is read often
     towline:syncing                        zset   `environment/service` -> time at which its sync started
-    towline:changes                        string  grows with each change of a view or a delivery: open pages look at it
+    towline:changes                        string  grows with each change of a view, a delivery or a verdict: who waits looks at it
     towline:verifying                      hash   `environment/service` -> revision that waits to become healthy
     towline:revision:<repository>:<id>     hash   `environment/service` -> Touched as JSON: the releases a revision changes
     towline:handled:<repository>:<ref>     hash   `environment/service` -> inputs digest last enqueued; `` -> the tip
@@ -27,6 +27,7 @@ LONG = frozenset(
     {"history", "objects", "stored", "conditions"}
 )  # nine tenths of a status, shown one at a time
 UNSETTLED = (Phase.VERIFYING, Phase.ROLLING_BACK)  # to be judged until they are healthy or not
+NOT_YET = ("wanted", "waiting")  # of a revision whose turn has not come
 SYNCING = "towline:syncing"
 VERIFYING = "towline:verifying"
 CHANGES = "towline:changes"
@@ -77,7 +78,8 @@ class ReleaseView(BaseModel):
 class Touched(BaseModel):
     """What a revision means to one release.
 
-    `state` is `wanted`, `synced`, `healthy`, `removed`, `failed`, `refused`, `rolled back`, `quarantined` or `superseded`.
+    `state` is `wanted`, `waiting`, `synced`, `healthy`, `removed`, `failed`, `refused`, `rolled back`, `quarantined` or
+    `superseded`. `instead`: the revision that took the turn of this one, or that stays in the record as its objects are the same.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -85,6 +87,7 @@ class Touched(BaseModel):
     state: str
     text: str = ""
     at: float
+    instead: str = ""
 
 
 class Views:
@@ -110,7 +113,7 @@ class Views:
             for view in views:
                 pipe.hset(VIEWS, str(view.name), view.model_dump_json(exclude={"syncing"}))
                 pipe.hset(BRIEF, str(view.name), _brief(view).model_dump_json(exclude={"syncing"}))
-                if view.status.get("phase") in UNSETTLED:
+                if view.status.get("phase") in UNSETTLED or view.status.get("pending"):
                     pipe.hset(VERIFYING, str(view.name), str(view.status.get("revision", "")))
                 else:
                     pipe.hdel(VERIFYING, str(view.name))
@@ -174,22 +177,29 @@ class Views:
             self._redis.zremrangebyscore(SYNCING, "-inf", before)
 
     def touch(
-        self, repository: str, revision: str, releases: Iterable[str], state: str, *, text: str = ""
+        self,
+        repository: str,
+        revision: str,
+        releases: Iterable[str],
+        state: str,
+        *,
+        text: str = "",
+        instead: str = "",
     ) -> None:
         """A revision changes these releases, and this is how far it got with them."""
-        line = Touched(state=state, text=text[:500], at=time.time()).model_dump_json()
+        line = Touched(state=state, text=text[:500], at=time.time(), instead=instead).model_dump_json()
         entries = dict.fromkeys(releases, line)
         if not entries:
             return
         self._remember(repository, revision, entries)
 
-    def supersede(self, repository: str, revision: str, release: str, *, by: str) -> None:
-        """A revision that waits for its turn with this release will not have it: a newer one is wanted."""
+    def supersede(self, repository: str, revision: str, release: str, *, text: str, by: str = "") -> None:
+        """A revision that waits for its turn with this release will not have it; `by` is the one of its repository that has."""
         key = f"towline:revision:{repository}:{revision}"
         with self._broker.guard():
             line = self._redis.hget(key, release)
-            if line is not None and Touched.model_validate_json(line).state == "wanted":
-                self.touch(repository, revision, [release], "superseded", text=f"{by} is wanted by now")
+            if line is not None and Touched.model_validate_json(line).state in NOT_YET:
+                self.touch(repository, revision, [release], "superseded", text=text, instead=by)
 
     def touch_nothing(self, repository: str, revision: str) -> None:
         """A revision was read and changes no release: it is live as it stands."""
@@ -200,6 +210,7 @@ class Views:
         with self._broker.guard(), self._redis.pipeline(transaction=False) as pipe:
             pipe.hset(key, mapping=entries)
             pipe.expire(key, REVISION_TTL_SECONDS)
+            pipe.incr(CHANGES)
             pipe.execute()
 
     def revision(self, repository: str, revision: str) -> dict[str, Touched] | None:

@@ -95,6 +95,15 @@ redis.call('PEXPIRE', KEYS[2], ARGV[3])
 return 1
 """
 
+# KEYS[1] lease   KEYS[2] wanted   ARGV[1] token   ARGV[2] sequence that stays to be done
+# -> 1 lease given back, 0 something newer is wanted (lease kept), -1 lease lost
+LEAVE = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
+if tonumber(redis.call('HGET', KEYS[2], 'sequence') or '-1') > tonumber(ARGV[2]) then return 0 end
+redis.call('DEL', KEYS[1])
+return 1
+"""
+
 # KEYS[1] lease   ARGV[1] token   -> 1 given back, 0 was not ours
 DROP = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -120,7 +129,13 @@ class Wanted(BaseModel):
     allow_prune: bool = False  # an operator's word for a prune above the limit
     rollback: bool = False  # the stored objects of the revision will do, so that Git is not needed
     pin: bool = False  # stay there, whatever is pushed
+    after: tuple[str, ...] = ()  # releases that are to be healthy, or gone, first
     goes_on: str = ""  # the attempt whose step was found healthy, so that the next one is to be taken
+
+    @property
+    def pinned_to(self) -> str:
+        """The revision that the release is to stay at from now on, "" where its pin stays what it is."""
+        return self.revision if self.pin else ""
 
 
 class Wishes:
@@ -233,6 +248,10 @@ class Lease:
             self._redis.eval(FINISH, 2, self._key, self._wanted, self.token, str(sequence), str(DONE_MS))
         )
         return answer != 0
+
+    def leave(self, sequence: int) -> bool:
+        """Give the lease back and leave the wish to be done later; False when something newer is wanted, which is ours to do."""
+        return int(self._redis.eval(LEAVE, 2, self._key, self._wanted, self.token, str(sequence))) != 0
 
     def drop(self) -> None:
         """Give it back without having done anything."""

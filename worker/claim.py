@@ -34,15 +34,21 @@ def make_room(tools: Tools, environment: Environment) -> None:
     tools.prepared.add(place)
 
 
-def claim(standing: Standing, plan: Plan, *, token: str) -> Release:
-    """Take the release for this attempt. Raises Conflict when another one has it, or it is another repository's."""
-    return standing.records.claim(
+def claim(standing: Standing, plan: Plan, *, token: str, pin: str = "") -> Release:
+    """Take the release for this attempt. Raises Conflict when another one has it, or it is another repository's.
+
+    `pin`: the revision that it is to stay at, "" where its pin stays what it is. So what was refused before this pins nothing.
+    """
+    release = standing.records.claim(
         standing.owner,
         standing.release,
         token=token,
         group_kinds=plan.group_kinds,
         namespaces=plan.additional_namespaces,
     )
+    if pin and release.pinned != pin:
+        release = standing.records.set_spec(release, pinned=pin)
+    return release
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from towline.shared.choice import previous_stable
 from towline.shared.model import Health, HookState, Moment, Phase, Result, short
 from towline.shared.pending import ended_runs, runs_of
 from towline.shared.release import (
@@ -131,18 +132,7 @@ def _target(status: ReleaseStatus) -> StoredRevision | None:
     stable = status.stable
     if stable is not None and stable.revision != status.revision:
         return stable
-    return previous_stable(status.stored, than=status.revision)
-
-
-def previous_stable(stored: Sequence[StoredRevision], *, than: str) -> StoredRevision | None:
-    """The stored revision that was stable last before this one."""
-    others = [one for one in stored if one.stable_at is not None and one.revision != than]
-    return max(others, key=_stable_at, default=None)
-
-
-def _stable_at(stored: StoredRevision) -> datetime:
-    assert stored.stable_at is not None
-    return stored.stable_at
+    return previous_stable(status)
 
 
 def _prepared(release: Release, health: Health, reason: str, now: datetime) -> ReleaseStatus | None:

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
 import pygit2
@@ -131,6 +132,19 @@ class Mirror:
             if tip == revision or git.descendant_of(pygit2.Oid(hex=tip), pygit2.Oid(hex=revision)):
                 return True
             return None if git.is_shallow else False
+
+    def brought(self, tip: Revision, *, after: str, limit: int) -> tuple[Revision, ...]:
+        """The commits that `tip` contains and `after` does not, the newest first, at most `limit`; of `tip` alone where
+        `after` is not here. The history that is here may begin later than theirs."""
+        git = self._git()
+        if not self._has(tip) or not is_revision(after) or not self._has(Revision(after)):
+            return (tip,)
+        with reading("the history", self._report):
+            walk = git.walk(pygit2.Oid(hex=tip))
+            walk.hide(pygit2.Oid(hex=after))
+            return (tip, *(Revision(str(one.id)) for one in islice(walk, limit) if str(one.id) != tip))[
+                :limit
+            ]
 
     def _bring(self, refs: frozenset[str], deadline: Deadline) -> Mapping[str, Revision]:
         """Fetch these refs under the lock; a mirror that is or turns out to be damaged is cloned anew, once."""

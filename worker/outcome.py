@@ -56,7 +56,8 @@ class Outcome:
     counts: Counts = field(default_factory=Counts)
     is_change: bool = True  # False: nothing was to be done
     is_partial: bool = False  # more steps of the revision are to come
-    is_waiting: bool = False  # an operator's word keeps the release from this revision
+    is_waiting: bool = False  # an operator's word, or another release, keeps the release from this revision
+    is_blocked: bool = False  # it stays to be done, when another release is healthy
 
 
 def stayed(text: str, release: Release | None) -> Outcome:
@@ -67,6 +68,11 @@ def stayed(text: str, release: Release | None) -> Outcome:
 def waiting(text: str, release: Release | None) -> Outcome:
     """An operator's word keeps the release where it is: the revision stays wanted."""
     return Outcome(result=Result.SUPERSEDED, text=text, release=release, is_change=False, is_waiting=True)
+
+
+def blocked(text: str) -> Outcome:
+    """Another release comes first: the revision stays wanted."""
+    return Outcome(result=Result.SUPERSEDED, text=text, is_change=False, is_waiting=True, is_blocked=True)
 
 
 def quarantined(text: str, release: Release | None) -> Outcome:
@@ -95,7 +101,7 @@ def show_release(tools: Tools, standing: Standing, release: Release) -> None:
 
 def show_missing(tools: Tools, name: ReleaseName, wanted: Wanted, *, error: str) -> None:
     """Show a release that does not exist, since its first install was refused."""
-    cluster, namespace = _place(tools, wanted, name)
+    cluster, namespace = place_of(tools, wanted, name)
     view = ReleaseView(
         environment=name.environment,
         service=name.service,
@@ -143,18 +149,39 @@ def show_error(tools: Tools, name: ReleaseName, wanted: Wanted, error: str) -> N
         tools.views.put(view.model_copy(update={"error": error, "updated_at": time.time()}))
 
 
-def _place(tools: Tools, wanted: Wanted, name: ReleaseName) -> tuple[str, str]:
+def place_of(tools: Tools, wanted: Wanted, name: ReleaseName) -> tuple[str, str]:
+    """The cluster and namespace of a release that is not there yet."""
     repository = tools.config.repositories_by_name.get(wanted.repository)
     environments = tools.config.environments_for(repository, wanted.ref) if repository else ()
     found = next((one for one in environments if one.name == name.environment), None)
     return (found.cluster, found.namespace) if found else ("", "")
 
 
+def _newer(tools: Tools, name: ReleaseName, wanted: Wanted) -> str:
+    """The revision that took the turn of this one, "" when that is not known (any more)."""
+    with tools.broker.guard():
+        newest = tools.queue.wishes.newest(str(name))
+    return newest.revision if newest and newest.repository == wanted.repository else ""
+
+
+def _same_as(outcome: Outcome) -> str:
+    """The revision that stays in the record, as this one has nothing else to apply."""
+    stays = outcome.result is Result.SYNCED and not outcome.is_change and outcome.release is not None
+    return outcome.release.status.revision if stays and outcome.release else ""
+
+
 def tell(tools: Tools, name: ReleaseName, wanted: Wanted, outcome: Outcome, stages: Stages) -> str:
     """Metrics, the revision's verdict, the log; returns the line for the dashboard."""
     result = outcome.result
-    state = "wanted" if outcome.is_waiting else STATES.get(result, "failed")
-    tools.views.touch(wanted.repository, wanted.revision, [str(name)], state, text=outcome.text)
+    state = "waiting" if outcome.is_waiting else STATES.get(result, "failed")
+    tools.views.touch(
+        wanted.repository,
+        wanted.revision,
+        [str(name)],
+        state,
+        text=outcome.text,
+        instead=_newer(tools, name, wanted) if state == "superseded" else _same_as(outcome),
+    )
     labels = {"environment": name.environment, "service": name.service}
     tools.metrics.count(SYNCS, **labels, result=result.value)
     if outcome.is_change:

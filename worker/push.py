@@ -9,10 +9,11 @@ Killed before the transaction, the job runs again; after it, running again finds
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
+from towline.shared import contained
 from towline.shared.broker import Pipe
 from towline.shared.config import Environment, Repository
 from towline.shared.errors import Problem, UnsafePrune
@@ -20,6 +21,7 @@ from towline.shared.jobs import PushArguments, QueueName, sync_call
 from towline.shared.model import ReleaseName, Revision, Trigger, short
 from towline.shared.views import TIP
 from towline.shared.wanted import Wanted
+from towline.worker.dependants import Depends, in_order, remember
 from towline.worker.outcome import view_of
 from towline.worker.repository import inputs_in, services_in
 from towline.worker.stages import Stages
@@ -42,6 +44,7 @@ class Changes:
     changed: tuple[str, ...]
     removed: tuple[str, ...]
     before: str | None = None  # the tip compared with; None: the Releases themselves
+    depends: Depends = field(default_factory=dict)
 
 
 def push(tools: Tools, arguments: PushArguments) -> str:
@@ -58,7 +61,9 @@ def push(tools: Tools, arguments: PushArguments) -> str:
         return f"{arguments.ref} is gone; releases are never removed by a branch delete"
     with stages("changes"):
         changes = changes_of(tools, repository, arguments, tip)
+        commits = mirror.brought(tip, after=changes.before or "", limit=contained.LIMIT)
     with stages("enqueue"):
+        contained.remember(tools.broker, repository.name, ref=arguments.ref, tip=tip, commits=commits)
         return _enqueue(tools, arguments, tip, changes)
 
 
@@ -66,19 +71,22 @@ def changes_of(tools: Tools, repository: Repository, arguments: PushArguments, t
     """Compare the inputs of every release of the ref with those last handled."""
     tree = tools.mirror(repository).tree(tip)
     environments = tools.config.environments_for(repository, arguments.ref)
-    digests = {
-        f"{environment.name}/{name}": inputs_in(tools, tree, service, environment).digest
-        for environment in environments
-        for name, service in services_in(tree, repository, environment).items()
-    }
     if arguments.release is not None:
         return Changes(digests={}, changed=(arguments.release,), removed=())
+    digests: dict[str, str] = {}
+    depends: dict[str, tuple[str, ...]] = {}
+    for environment in environments:
+        for name, service in services_in(tree, repository, environment).items():
+            release = f"{environment.name}/{name}"
+            digests[release] = inputs_in(tools, tree, service, environment).digest
+            if service.depends_on:
+                depends[release] = tuple(f"{environment.name}/{one}" for one in service.depends_on)
     known = tools.views.handled(repository.name, arguments.ref)
     before = known if known is not None else _recorded(tools, repository, arguments.ref, environments)
     changed = tuple(name for name, digest in digests.items() if before.get(name) != digest)
     removed = tuple(name for name in before if name != TIP and name not in digests)
     tip_before = known.get(TIP, "") if known is not None else None
-    return Changes(digests=digests, changed=changed, removed=removed, before=tip_before)
+    return Changes(digests=digests, changed=changed, removed=removed, before=tip_before, depends=depends)
 
 
 def _recorded(
@@ -108,15 +116,20 @@ def _enqueue(tools: Tools, arguments: PushArguments, tip: Revision, changes: Cha
     names = [*changes.changed, *removed]
     trigger = Trigger(arguments.trigger)
     queue = QueueName.SYNCS if arguments.release is None else QueueName.URGENT
-    wishes = [_wanted(arguments, name, tip) for name in names]
+    wishes = in_order(tools, [_wanted(arguments, name, tip) for name in names], changes.depends, removed)
     calls = [sync_call(name, revision=tip, trigger=trigger, queue=queue) for name in names]
+
+    def also(pipe: Pipe) -> None:
+        remember(wishes, pipe=pipe)
+        _handle(tools, arguments, tip, changes, removed, pipe=pipe)
+
     if not names and not vanished:
         tools.views.touch_nothing(arguments.repository, tip)
     tools.views.touch(arguments.repository, tip, names, "wanted")
     tools.queue.enqueue(
         calls,
         wishes,
-        also=lambda pipe: _handle(tools, arguments, tip, changes, removed, pipe=pipe),
+        also=also,
         overtaken=lambda wish: _supersede(tools, wish, arguments, tip),
     )
     log.info(
@@ -157,8 +170,13 @@ def _supersede(tools: Tools, wish: Wanted, arguments: PushArguments, tip: Revisi
     """Tell a revision that it will not have its turn. Killed before this, it is shown as wanted; nothing else."""
     came_late = wish.sequence == arguments.sequence
     if came_late or (wish.repository, wish.revision) != (arguments.repository, tip):
-        by = "a later push" if came_late else f"{short(tip)} of {arguments.repository}"
-        tools.views.supersede(wish.repository, wish.revision, wish.release, by=by)
+        text = (
+            f"{'a later push' if came_late else f'{short(tip)} of {arguments.repository}'} is wanted by now"
+        )
+        is_ours = not came_late and wish.repository == arguments.repository
+        tools.views.supersede(
+            wish.repository, wish.revision, wish.release, text=text, by=tip if is_ours else ""
+        )
 
 
 def _wanted(arguments: PushArguments, release: str, tip: Revision) -> Wanted:

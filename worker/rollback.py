@@ -48,19 +48,18 @@ def go_back(tools: Tools, name: ReleaseName, wanted: Wanted, lease: Lease, stage
         raise NotFound(f"there is no release {name}", hint="see `towline status` for those there are")
     if reason := place.reason_to_wait(wanted):
         return waiting(reason, release)
-    if wanted.pin and release.pinned != wanted.revision:
-        release = place.records.set_spec(release, pinned=wanted.revision)
-        place = replace(place, release=release)
     stored = release.status.stored_of(wanted.revision)
     if stored is None:
         return None
-    restored = restore(place, stored, lease, stages)
+    restored = restore(place, stored, lease, stages, pin=wanted.pinned_to)
     with stages("record"):
         return returned(tools, place, wanted, restored, stages)
 
 
-def restore(place: Standing, stored: StoredRevision, lease: Lease, stages: Stages) -> Restored:
-    """Apply the objects of a stored revision and delete what it does not have.
+def restore(
+    place: Standing, stored: StoredRevision, lease: Lease, stages: Stages, *, pin: str = ""
+) -> Restored:
+    """Apply the objects of a stored revision and delete what it does not have; `pin` as for `claim`.
 
     Raises NotFound and PolicyRefused for stored objects that cannot be used, ClusterError, ClusterDown, and Conflict when
     another attempt took the release over.
@@ -72,7 +71,7 @@ def restore(place: Standing, stored: StoredRevision, lease: Lease, stages: Stage
     with stages("check"):
         plan, refused = tried(place.target, plan)
     with stages("claim"):
-        release = claim(place, plan, token=lease.token)
+        release = claim(place, plan, token=lease.token, pin=pin)
     guard = Guard(place.records, release, lease)
     with stages("apply"):
         applied = apply(place.target, plan, claim=guard)

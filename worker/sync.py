@@ -29,13 +29,14 @@ from towline.shared.errors import (
     TowlineError,
 )
 from towline.shared.jobs import QueueName, SyncArguments, conclude_call, sync_call
-from towline.shared.model import ReleaseName, Trigger
+from towline.shared.model import ReleaseName, Result, Trigger, short
 from towline.shared.pending import Pending
 from towline.shared.wanted import Lease, Wanted
 from towline.worker.apply import apply
 from towline.worker.beat import every
 from towline.worker.claim import Guard, claim, make_room
 from towline.worker.decision import is_to_be_brought_back
+from towline.worker.dependants import reason_to_wait, show_waiting, wake
 from towline.worker.dry_run import dry_run
 from towline.worker.handover import handover
 from towline.worker.hook_record import Started, record_hooks
@@ -55,6 +56,7 @@ from towline.worker.hooks import (
 from towline.worker.live import listing_of, prepare
 from towline.worker.outcome import (
     Outcome,
+    blocked,
     quarantined,
     show_error,
     stayed,
@@ -99,10 +101,24 @@ def sync(tools: Tools, arguments: SyncArguments) -> str:
         with tools.broker.guard():
             lease.drop()
         tools.views.stopped(name)
-    if outcome is not None and outcome.release is not None and is_to_be_brought_back(outcome.release.status):
-        revision = outcome.release.status.revision
-        tools.queue.enqueue([conclude_call(str(name), revision=revision, queue=QueueName.URGENT)])
+    if outcome is not None:
+        _tell_others(tools, name, outcome)
     return text
+
+
+def _tell_others(tools: Tools, name: ReleaseName, outcome: Outcome) -> None:
+    """Have done what this attempt was to be followed by."""
+    release = outcome.release
+    if release is not None and is_to_be_brought_back(release.status):
+        call = conclude_call(str(name), revision=release.status.revision, queue=QueueName.URGENT)
+        tools.queue.enqueue([call])
+    if outcome.is_blocked:
+        with tools.broker.guard():
+            wanted = tools.queue.wishes.get(str(name))
+        if wanted is not None and not reason_to_wait(tools, wanted):  # that one was concluded meanwhile
+            let_others_go_on(tools, name)
+    elif outcome.result is not Result.SYNCED or not outcome.is_change:
+        wake(tools, name)
 
 
 def renew(lease: Lease) -> None:
@@ -120,8 +136,9 @@ def _until_done(tools: Tools, name: ReleaseName, lease: Lease) -> tuple[str, Out
             sequence = wanted.sequence if wanted else tools.queue.wishes.newest_sequence(str(name))
         if wanted is not None:
             text, outcome = _attempt(tools, name, wanted, lease)
+        is_left = outcome is not None and outcome.is_blocked
         with tools.broker.guard():
-            if lease.finish(sequence):
+            if lease.leave(sequence) if is_left else lease.finish(sequence):
                 return text, outcome
 
 
@@ -182,6 +199,9 @@ class Attempt:
 
     def run(self, name: ReleaseName) -> Outcome:
         """The story of a sync: find, render, plan, check; then claim, store, apply, prune, record."""
+        if reason := reason_to_wait(self.tools, self.wanted):
+            show_waiting(self.tools, self.wanted, reason)
+            return blocked(reason)
         if self.wanted.rollback and (
             outcome := go_back(self.tools, name, self.wanted, self.lease, self.stages)
         ):
@@ -196,7 +216,7 @@ class Attempt:
             return stayed(reason, state.release)
         try:
             if state.service is None:
-                return remove(self.tools, state, self.wanted, self.lease, self.stages)
+                return self._remove(state)
             return self._bring(state, state.service)
         except (Refused, RenderError, ConfigError, GitError, ClusterError) as error:
             if error.retry:  # a damaged mirror is one: it is cloned anew
@@ -205,6 +225,15 @@ class Attempt:
             if state.continued is not None:
                 return broken_off(self.tools, state, error)
             return refused(self.tools, state, self.wanted, error, self.stages)
+
+    def _remove(self, state: State) -> Outcome:
+        if self.wanted.rollback:
+            raise Refused(
+                f"{short(self.wanted.revision)} does not have this service, and a rollback removes none",
+                hint="name a revision that has it; `towline sync --revision` removes what a revision lacks",
+                release=str(state.name),
+            )
+        return remove(self.tools, state, self.wanted, self.lease, self.stages)
 
     def _bring(self, state: State, service: Service) -> Outcome:
         with self.stages("render"):
@@ -278,7 +307,7 @@ class Attempt:
     def _write(self, state: State, objects: tuple[Placed, ...], step: Step) -> Outcome:
         plan, now = step.plan, datetime.now(UTC)
         with self.stages("claim"):
-            release = claim(state, plan, token=self.lease.token)
+            release = claim(state, plan, token=self.lease.token, pin=self.wanted.pinned_to)
             stored = state.records.store(release, self.wanted.revision, [one.object for one in objects])
         guard = Guard(state.records, release, self.lease)
         with self.stages("apply"):

@@ -1,0 +1,87 @@
+"""What an operator's rollback does where the revision is not stored, cannot be used, or does not have the service."""
+
+import pytest
+from parts.manifests import config_map
+
+from towline.shared.contained import tips_with
+from towline.shared.jobs import SyncArguments
+from towline.shared.model import Phase, Result, Trigger
+from towline.shared.wanted import Wanted
+from towline.worker.sync import sync
+
+ORDERS = "services/orders/app.yaml"
+KEEP_TWO = [{"sync": {"stored_revisions": 2}}]
+
+
+def deployed(engine, **data: str) -> str:
+    revision = engine.deploy({ORDERS: config_map("orders", **data)})
+    engine.eventually("orders", Phase.HEALTHY)
+    return revision
+
+
+def roll_back(engine, revision: str, *, pin: bool = True) -> str:
+    wanted = Wanted(
+        release="staging/orders",
+        repository="shop",
+        ref="refs/heads/main",
+        revision=revision,
+        sequence=engine.tools.queue.wishes.next_sequence(),
+        trigger=Trigger.OPERATOR,
+        operator="ada",
+        received_at=1.0,
+        rollback=True,
+        pin=pin,
+    )
+    engine.tools.queue.enqueue([], [wanted])
+    return sync(engine.tools, SyncArguments(release="staging/orders"))
+
+
+@pytest.mark.parametrize("engine", KEEP_TWO, indirect=True)
+@pytest.mark.parametrize("pin", [True, False])
+def test_a_revision_that_is_not_stored_any_more_is_rendered_again(engine, pin):
+    first = deployed(engine, a="1")
+    deployed(engine, a="2")
+    deployed(engine, a="3")
+    assert engine.release("orders").status.stored_of(first) is None
+
+    roll_back(engine, first, pin=pin)
+
+    release = engine.eventually("orders", Phase.HEALTHY)
+    assert engine.live("ConfigMap", "orders")["data"] == {"a": "1"}
+    assert (release.status.stable_revision, release.pinned) == (first, first if pin else "")
+    assert release.status.history[0].triggered_by == "ada"
+
+
+def test_a_rollback_whose_stored_objects_are_gone_pins_nothing(engine, control_plane):
+    first = deployed(engine, a="1")
+    second = deployed(engine, a="2")
+    name = engine.release("orders").status.stored_of(first).name
+    control_plane.kubectl("-n", engine.namespace, "delete", "secret", name)
+
+    roll_back(engine, first)
+
+    release = engine.release("orders")
+    assert (release.status.revision, release.pinned) == (second, "")
+    assert "is gone" in engine.view("orders").error
+
+
+def test_a_rollback_to_a_revision_without_the_service_removes_nothing(engine):
+    before = engine.deploy({"services/cart/app.yaml": config_map("cart")})
+    deployed(engine, a="1")
+
+    roll_back(engine, before)
+
+    release = engine.release("orders")
+    assert release.status.history[0].result is Result.REFUSED
+    assert "does not have this service" in release.status.message
+    assert (release.pinned, engine.live("ConfigMap", "orders")["data"]) == ("", {"a": "1"})
+
+
+def test_commits_of_one_push_are_known_to_be_contained_in_its_tip(engine):
+    deployed(engine, a="1")
+    engine.push()  # the mirror begins at the tip that it saw first
+    older = engine.commit({ORDERS: config_map("orders", a="2")})
+    newest = deployed(engine, a="3")
+
+    assert tips_with(engine.tools.broker, "shop", older) == {"refs/heads/main": newest}
+    assert tips_with(engine.tools.broker, "shop", newest) == {"refs/heads/main": newest}
