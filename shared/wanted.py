@@ -190,6 +190,18 @@ class Wishes:
         answers = zip(releases, pipe.execute(), strict=True)
         return frozenset(release for release, (have, done) in answers if int(done or -1) < int(have or -1))
 
+    def undone(self, releases: Sequence[str]) -> list[Wanted]:
+        """What is still to be done for these releases, in one round trip; a wish that is not ours is none."""
+        pipe = self._broker.redis.pipeline(transaction=False)
+        for release in releases:
+            pipe.hmget(wanted_key(release), ["sequence", "body", "done"])
+        wishes = []
+        for release, (have, body, done) in zip(releases, pipe.execute(), strict=True):
+            if body is not None and int(done or -1) < int(have or -1):
+                with suppress(AccessError):
+                    wishes.append(self._opened(release, body))
+        return wishes
+
     def newest(self, release: str) -> Wanted | None:
         """The newest wish, done or not; raises AccessError as `get` does."""
         body = self._broker.redis.hget(wanted_key(release), "body")

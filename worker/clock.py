@@ -27,6 +27,7 @@ from towline.shared.jobs import JobName, conclude_call, refs_call
 from towline.shared.model import ReleaseName
 from towline.shared.queue import Outbox, Parked
 from towline.shared.watchers import Watchers
+from towline.worker.dependants import Waiters
 from towline.worker.runner import give_up_on
 from towline.worker.tending import Tending
 from towline.worker.tools import Tools
@@ -57,9 +58,11 @@ class Clock:
     missing: frozenset[str] = frozenset()
     judging: dict[str, tuple[float, str]] = field(default_factory=dict)  # release -> when, job id
     tending: Tending = field(init=False)
+    waiters: Waiters = field(init=False)
 
     def __post_init__(self) -> None:
         self.tending = Tending(self.tools)
+        self.waiters = Waiters(self.tools)
 
     def turn(self, now: float) -> None:
         """One turn, when this clock is the active one."""
@@ -113,6 +116,7 @@ class Clock:
         for identifier in sorted(gone & self.missing):
             self._rescue(identifier, parked[identifier])
         self.missing = frozenset(gone - self.missing)
+        self.waiters.turn(outbox, now)
 
     def _start_over(self, outbox: Outbox) -> None:
         """Set aside what nobody can run, and find what should run as if Redis had been wiped."""

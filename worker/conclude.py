@@ -26,6 +26,7 @@ from towline.shared.views import ReleaseView
 from towline.shared.wanted import Lease
 from towline.worker.beat import every
 from towline.worker.decision import concluded, is_to_be_brought_back, is_to_go_on, rollback_failed
+from towline.worker.dependants import wake
 from towline.worker.hooks import delete, to_delete
 from towline.worker.outcome import announce, show_release
 from towline.worker.record import reverted
@@ -102,6 +103,7 @@ def _write(tools: Tools, place: Standing, release: Release, status: ReleaseStatu
     announce(place.records, written, reason=_reason(status))
     _tell_revision(tools, place, before, status)
     _count(tools, place, before, status)
+    wake(tools, place.name)
     log.info(
         "release.concluded",
         release=str(place.name),

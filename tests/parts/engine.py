@@ -126,15 +126,25 @@ class Engine:
 
     def waiting(self) -> list[SyncArguments]:
         """The sync jobs that were enqueued and not run."""
-        parked = self.tools.queue.outbox().parked.values()
-        found = [SyncArguments(**one.arguments) for one in parked if one.job is JobName.SYNC]
-        return sorted(found, key=lambda one: one.release)
+        return sorted(self._sync_jobs().values(), key=lambda one: one.release)
+
+    def _sync_jobs(self) -> dict[str, SyncArguments]:
+        parked = self.tools.queue.outbox().parked
+        jobs = {name: one for name, one in parked.items() if one.job is JobName.SYNC}
+        return {name: SyncArguments(**one.arguments) for name, one in jobs.items()}
 
     def run_syncs(self) -> None:
-        """Run every sync job that waits."""
-        for arguments in self.waiting():
-            self.lines[arguments.release] = sync(self.tools, arguments)
+        """Run every sync job that waits, and those that they make."""
+        done: set[str] = set()
+        while new := {name: one for name, one in self._sync_jobs().items() if name not in done}:
+            for arguments in sorted(new.values(), key=lambda one: one.release):
+                self.run(arguments)
+            done |= new.keys()
         self.tools.broker.redis.delete(OUTBOX)
+
+    def run(self, arguments: SyncArguments) -> None:
+        """Run one sync job."""
+        self.lines[arguments.release] = sync(self.tools, arguments)
 
     def run_pushes(self) -> None:
         """Run every push job that waits, and the syncs that they make."""
