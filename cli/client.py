@@ -135,7 +135,7 @@ def _read(status: int, body: bytes) -> Json:
 def _error(status: int, body: Json) -> TowlineError:
     """What the receiver said, as an error of ours."""
     problems = [each for each in body.get("problems") or [] if isinstance(each, dict)]
-    kind = AccessError if status in (401, 403) else TowlineError
+    kind = {401: AccessError, 403: AccessError, 503: Unavailable}.get(status, TowlineError)
     return kind(
         str(body.get("detail") or f"the receiver answered {status}, which is not an answer of Towline"),
         hint=str(body.get("hint") or ""),

@@ -1,4 +1,4 @@
-"""The commands that ask a running receiver: status, sync, deliveries."""
+"""The commands that ask a running receiver: status, history, deliveries."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 import click
 
 from towline.cli.client import Client, Json, client
-from towline.cli.output import OUTPUT, ago, print_facts, print_json, print_table
+from towline.cli.output import OUTPUT, ago, plain, print_facts, print_json, print_table
 from towline.shared.model import ReleaseName, short
 
-Command = Callable[..., None]
+Command = Callable[..., int | None]
 
 
 def asks_receiver(command: Command) -> Command:
@@ -23,8 +23,8 @@ def asks_receiver(command: Command) -> Command:
     @click.option("--config", "-c", type=click.Path(path_type=Path), help="towline.yaml of this machine.")
     @OUTPUT
     @functools.wraps(command)
-    def with_client(*, url: str | None, config: Path | None, **given: object) -> None:
-        command(client(url, config), **given)
+    def with_client(*, url: str | None, config: Path | None, **given: object) -> int | None:
+        return command(client(url, config), **given)
 
     return with_client
 
@@ -54,17 +54,12 @@ def status(
 
 @click.command()
 @click.argument("release")
-@click.option("--revision", help="A whole commit id; left out: the tip of the release's branch.")
-@click.option("--allow-prune", is_flag=True, help="Allow a prune above the environment's limit, once.")
 @asks_receiver
-def sync(receiver: Client, release: str, revision: str | None, allow_prune: bool, output: str) -> None:
-    """Sync a RELEASE (environment/service) now."""
+def history(receiver: Client, release: str, output: str) -> None:
+    """Show every attempt at a RELEASE (environment/service) that is kept, the newest first, with all that is known of it."""
     name = ReleaseName.parse(release)
-    body: dict[str, object] = {"allowPrune": allow_prune}
-    if revision is not None:
-        body["revision"] = revision
-    answer = receiver.post("releases", name.environment, name.service, "sync", body=body)
-    _print(answer, lambda found: click.echo(f"{name}: enqueued as {found['job']}"), output)
+    found = receiver.get("releases", name.environment, name.service)["history"]
+    _print({"release": str(name), "history": found}, _show_history, output)
 
 
 @click.command()
@@ -123,6 +118,7 @@ def _show_release(release: Json) -> None:
             ("error", release["error"]),
             ("revision", release["revision"]),
             ("stable", release["stableRevision"]),
+            ("pinned", release["pinned"]),
             ("quarantined", (release["quarantined"] or {}).get("revision", "")),
             ("repository", f"{release['repository']} {release['ref']}"),
             ("namespace", f"{release['namespace']} on {release['cluster']}"),
@@ -143,6 +139,34 @@ def _show_release(release: Json) -> None:
         ]
         click.echo()
         print_table(("STARTED", "REVISION", "RESULT", "TRIGGER", "SECONDS", "CAUSE"), rows)
+
+
+def _show_history(answer: Json) -> None:
+    now = datetime.now(UTC)
+    for number, each in enumerate(answer["history"]):
+        if number:
+            click.echo()
+        click.echo(plain("\n".join(_attempt(each, now=now))))
+    if not answer["history"]:
+        click.echo("nothing is recorded yet")
+
+
+def _attempt(each: Json, *, now: datetime) -> list[str]:
+    """One attempt in lines; those with nothing to say are left out."""
+    who = " ".join(word for word in (each["trigger"], each["triggeredBy"]) if word)
+    facts = [
+        ("commit", f"{each['subject']} ({each['author']})" if each["subject"] or each["author"] else ""),
+        ("ref", each["ref"]),
+        ("by", who),
+        ("cause", each["cause"]),
+        ("received", each["receivedAt"] or ""),
+        ("stages", ", ".join(f"{name} {seconds:.3f} s" for name, seconds in each["stages"].items())),
+        ("objects", ", ".join(f"{each[kind]} {kind}" for kind in ("created", "changed", "left", "pruned"))),
+        *(("note", note) for note in each["notes"]),
+        *(("log", line) for line in each["logs"]),
+    ]
+    head = f"{short(each['revision'])}  {each['result']}  {ago(each['startedAt'], now=now)}"
+    return [head, *(f"    {name:<8}  {text}" for name, text in facts if text)]
 
 
 def _show_redelivery(answer: Json) -> None:

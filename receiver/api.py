@@ -15,25 +15,27 @@ from towline.receiver.api_models import (
     DeliveryFilter,
     DeliveryLine,
     JobStarted,
+    PinInput,
     PushAccepted,
     PushInput,
     ReleaseDetail,
     ReleaseFilter,
     Releases,
     RevisionAnswer,
+    RevisionFilter,
+    RollbackInput,
     SyncInput,
     accepted,
     delivery_line,
     detail_of,
     release_of,
-    verdict_of,
+    time_of,
 )
 from towline.receiver.caller import (
     Caller,
     delivery_for,
     start_push,
     start_redelivery,
-    start_sync,
     unusable,
     view_for,
     visible_deliveries,
@@ -41,7 +43,10 @@ from towline.receiver.caller import (
 from towline.receiver.calls import Operation, view_of
 from towline.receiver.context import Context
 from towline.receiver.openapi import description
+from towline.receiver.revisions import Question
+from towline.receiver.steering import Started, start_rollback, start_steering, start_sync
 from towline.receiver.tokens import Scope
+from towline.shared.jobs import Steering
 from towline.shared.model import ReleaseName, is_revision
 
 PREFIX = "/api/v1"
@@ -61,25 +66,51 @@ def show_release(caller: Caller, path: dict[str, str], given: None) -> ReleaseDe
 def sync_release(caller: Caller, path: dict[str, str], given: SyncInput) -> JobStarted:
     """Bring a release to a revision, or to the tip of its branch."""
     view = view_for(caller, name_in(path))
-    return JobStarted(job=start_sync(caller, view, revision=given.revision, allow_prune=given.allow_prune))
+    return started(start_sync(caller, view, revision=given.revision, allow_prune=given.allow_prune))
 
 
-def show_revision(caller: Caller, path: dict[str, str], given: None) -> RevisionAnswer:
-    """How far a revision got with every release that it touches."""
+def roll_back_release(caller: Caller, path: dict[str, str], given: RollbackInput) -> JobStarted:
+    """Bring a release back to a revision, or to the one that was stable before, and keep it there."""
+    view = view_for(caller, name_in(path))
+    return started(start_rollback(caller, view, revision=given.revision, pin=given.pin))
+
+
+def pin_release(caller: Caller, path: dict[str, str], given: PinInput) -> JobStarted:
+    """Keep a release at a revision, or where it is."""
+    view = view_for(caller, name_in(path))
+    return started(start_steering(caller, view, Steering.PIN, revision=given.revision))
+
+
+def unpin_release(caller: Caller, path: dict[str, str], given: None) -> JobStarted:
+    """Have a release follow its branch again."""
+    return started(start_steering(caller, view_for(caller, name_in(path)), Steering.UNPIN))
+
+
+def suspend_release(caller: Caller, path: dict[str, str], given: None) -> JobStarted:
+    """Leave a release alone until it is resumed."""
+    return started(start_steering(caller, view_for(caller, name_in(path)), Steering.SUSPEND))
+
+
+def resume_release(caller: Caller, path: dict[str, str], given: None) -> JobStarted:
+    """Look after a release again."""
+    return started(start_steering(caller, view_for(caller, name_in(path)), Steering.RESUME))
+
+
+def started(job: Started) -> JobStarted:
+    """The answer to an operator's word."""
+    return JobStarted(
+        job=job.job, message=job.message, revision=job.revision, received_at=time_of(job.received_at)
+    )
+
+
+def show_revision(caller: Caller, path: dict[str, str], given: RevisionFilter) -> RevisionAnswer:
+    """Whether a revision is live at every release that it touches; with `wait`, as soon as that is final."""
     repository = caller.context.config.repository(path["name"])
     revision = path["revision"].lower()
     if not is_revision(revision):
         raise unusable("revision", found=path["revision"], allowed="a whole commit id, 40 or 64 hex digits")
-    touched = caller.context.views.revision(repository.name, revision)
-    lines = [verdict_of(name, line) for name, line in (touched or {}).items()]
-    lines = [line for line in lines if caller.grant.covers(line.environment)]
-    is_nothing_to_do = touched is not None and not touched
-    return RevisionAnswer(
-        repository=repository.name,
-        revision=revision,
-        applied=is_nothing_to_do or (bool(lines) and all(line.applied for line in lines)),
-        releases=lines,
-    )
+    question = Question(caller=caller, repository=repository, revision=revision)
+    return caller.context.long_poll.until(question.answer, lambda one: one.final, seconds=given.wait or 0)
 
 
 def list_deliveries(caller: Caller, path: dict[str, str], given: DeliveryFilter) -> Deliveries:
@@ -117,6 +148,22 @@ def name_in(path: dict[str, str]) -> ReleaseName:
     return ReleaseName.parse(f"{path['environment']}/{path['service']}")
 
 
+# What an operator may tell one release: each is a job, and its path ends with the word itself.
+STEERING = (
+    (
+        "sync",
+        Scope.SYNC,
+        "Bring a release to a revision, or to the tip of its branch",
+        SyncInput,
+        sync_release,
+    ),
+    ("rollback", Scope.ROLLBACK, "Bring a release back, and pin it there", RollbackInput, roll_back_release),
+    ("pin", Scope.ROLLBACK, "Keep a release at a revision, whatever is pushed", PinInput, pin_release),
+    ("unpin", Scope.ROLLBACK, "Have a release follow its branch again", None, unpin_release),
+    ("suspend", Scope.SYNC, "Leave a release alone: no sync, no rollback", None, suspend_release),
+    ("resume", Scope.SYNC, "Look after a release again", None, resume_release),
+)
+
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="listReleases",
@@ -137,23 +184,27 @@ OPERATIONS: tuple[Operation, ...] = (
         answer=ReleaseDetail,
         run=show_release,
     ),
-    Operation(
-        name="syncRelease",
-        method="POST",
-        path="/releases/<environment>/<service>/sync",
-        scope=Scope.SYNC,
-        summary="Bring a release to a revision, or to the tip of its branch",
-        takes=SyncInput,
-        answer=JobStarted,
-        run=sync_release,
-        status=202,
+    *(
+        Operation(
+            name=f"{word}Release",
+            method="POST",
+            path=f"/releases/<environment>/<service>/{word}",
+            scope=scope,
+            summary=summary,
+            takes=takes,
+            answer=JobStarted,
+            run=run,
+            status=202,
+        )
+        for word, scope, summary, takes, run in STEERING
     ),
     Operation(
         name="showRevision",
         method="GET",
         path="/repositories/<name>/revisions/<revision>",
         scope=Scope.READ,
-        summary="Whether a revision was applied, for each release that it touches",
+        summary="Whether a revision is live, for each release that it touches",
+        takes=RevisionFilter,
         answer=RevisionAnswer,
         run=show_revision,
     ),

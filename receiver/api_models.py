@@ -12,14 +12,24 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic.alias_generators import to_camel
 
+from towline.receiver.long_poll import LONGEST_SECONDS
+from towline.receiver.verdicts import Whole, Word
+from towline.shared.durations import Seconds
 from towline.shared.ledger import Delivery, Verdict
 from towline.shared.release import AppliedObject, Condition, HistoryEntry, Quarantine
-from towline.shared.views import ReleaseView, Touched
+from towline.shared.views import ReleaseView
 
 DELIVERIES_LIMIT = 500  # in one answer; about 250 kB
 DELIVERIES_DEFAULT = 50
 
 Time = Annotated[str, Field(description="RFC 3339, UTC", examples=["2026-01-31T12:00:00Z"])]
+
+
+Digits = Annotated[
+    str,
+    StringConstraints(to_lower=True, pattern=r"^[0-9a-fA-F]{7,64}$"),
+    Field(description="a commit id, or its first 7 digits or more where the release knows it"),
+]
 
 
 class Answer(BaseModel):
@@ -60,12 +70,30 @@ class DeliveryFilter(Input):
 class SyncInput(Input):
     """What to sync to."""
 
-    revision: Annotated[str, StringConstraints(to_lower=True)] | None = Field(
-        None,
-        pattern=r"^([0-9a-fA-F]{40}|[0-9a-fA-F]{64})$",
-        description="a whole commit id; left out: the tip of the release's branch",
-    )
+    revision: Digits | None = Field(None, description="left out: the tip of the release's branch")
     allow_prune: bool = Field(False, description="the operator's word for a prune above the limit")
+
+
+class RollbackInput(Input):
+    """Where to go back to."""
+
+    revision: Digits | None = Field(None, description="left out: the one that was stable before")
+    pin: bool = Field(True, description="stay there, whatever is pushed, until it is unpinned")
+
+
+class PinInput(Input):
+    """Where to stay."""
+
+    revision: Digits | None = Field(None, description="left out: where the release is now")
+
+
+class RevisionFilter(Input):
+    """How long to wait for an answer that is final."""
+
+    wait: Seconds | None = Field(
+        None,
+        description=f"`30s`; {LONGEST_SECONDS} s at most, and less when many wait: the answer may not be final",
+    )
 
 
 class PushInput(Input):
@@ -121,6 +149,9 @@ class JobStarted(Answer):
     """Work that was enqueued."""
 
     job: str = Field(description="id of the job, as the RQ dashboard shows it")
+    message: str = Field("", description="what follows from it, and how it is undone")
+    revision: str = Field("", description="the revision that is meant; empty: the tip of the branch")
+    received_at: Time = Field(description="as `receivedAt` of the attempt in the release's history")
 
 
 class MovedRef(Answer):
@@ -191,10 +222,27 @@ class RevisionVerdict(Answer):
 
     environment: str
     service: str
-    verdict: str = Field(description="wanted, synced, removed, failed, refused or superseded")
+    verdict: Word
     message: str
     at: Time
-    applied: bool = Field(description="whether the release was brought to this revision")
+    applied: bool = Field(
+        description="whether the release was brought to this revision, whatever came afterwards"
+    )
+    live: bool = Field(
+        description="whether what it brought runs and is healthy, at a newer revision or at this one"
+    )
+    final: bool = Field(description="false while this may still become live by itself")
+    superseded_by: str = Field("", description="the revision that stands in its place")
+    superseded_by_verdict: Word | None = Field(
+        None, description="and what became of that one, when it is known"
+    )
+
+
+class NotDeployed(Answer):
+    """An environment of the repository in which a revision changes nothing."""
+
+    environment: str
+    why: str
 
 
 class RevisionAnswer(Answer):
@@ -202,9 +250,15 @@ class RevisionAnswer(Answer):
 
     repository: str
     revision: str
+    verdict: Whole = Field(description="over all releases; failed as soon as it is for one")
+    final: bool = Field(description="false while the verdict may still change by itself")
+    message: str = Field("", description="why the verdict is unknown, or what the push failed of")
     applied: bool = Field(description="whether it was applied to every release it touches, be it to none")
     releases: list[RevisionVerdict] = Field(
-        description="empty: it touches none of them (applied), or it was not read yet"
+        description="empty: it touches none of them (live), or it was not read yet"
+    )
+    not_deployed: list[NotDeployed] = Field(
+        default=[], description="environments in which it changes nothing"
     )
 
 
@@ -273,19 +327,6 @@ def moved(delivery: Delivery) -> list[MovedRef]:
 def accepted(delivery: Delivery) -> PushAccepted:
     """The answer for a push that was recorded and enqueued."""
     return PushAccepted(delivery=delivery.id, pushes=moved(delivery), jobs=list(delivery.jobs))
-
-
-def verdict_of(name: str, touched: Touched) -> RevisionVerdict:
-    """One release in the answer about a revision."""
-    environment, _, service = name.partition("/")
-    return RevisionVerdict(
-        environment=environment,
-        service=service,
-        verdict=touched.state,
-        message=touched.text,
-        at=time_of(touched.at),
-        applied=touched.state in ("synced", "removed"),
-    )
 
 
 def time_of(seconds: float) -> str:

@@ -6,6 +6,7 @@ from flask import Flask
 
 from towline.receiver import access, api, dashboard, metrics, page, probes, problem_types, problems, webhooks
 from towline.receiver.context import Context
+from towline.receiver.long_poll import LongPoll
 from towline.receiver.tokens import Revocations, Tokens
 from towline.shared.broker import Broker
 from towline.shared.config import Config
@@ -48,4 +49,5 @@ def context_of(config: Config, broker: Broker) -> Context:
         metrics=Metrics(broker),
         tokens=Tokens(key, Revocations(broker, config.data_dir)),
         secret_key=key,
+        long_poll=LongPoll(broker),
     )

@@ -14,12 +14,10 @@ import structlog
 
 from towline.receiver.context import Context
 from towline.receiver.tokens import Grant
-from towline.shared.errors import Conflict, InvalidInput, NotFound, Problem, TowlineError
-from towline.shared.jobs import QueueName, sync_call
+from towline.shared.errors import InvalidInput, NotFound, Problem, TowlineError
 from towline.shared.ledger import Delivery, NewDelivery, Verdict
 from towline.shared.model import Push, ReleaseName, Trigger
 from towline.shared.views import ReleaseView
-from towline.shared.wanted import Wanted
 
 LOOK_BACK = 2_000  # deliveries looked through at once when not all of them are asked for; some 40 ms
 
@@ -104,39 +102,6 @@ def covers(caller: Caller, delivery: Delivery) -> bool:
         for environment in config.environments_for(repository, each.ref)
     }
     return bool(names) and all(caller.grant.covers(name) for name in names)
-
-
-def start_sync(caller: Caller, view: ReleaseView, *, revision: str | None, allow_prune: bool) -> str:
-    """Enqueue an operator's sync and return the job's id; raises Conflict for a suspended release."""
-    context = caller.context
-    if view.suspended:
-        raise Conflict(f"{view.name} is suspended", hint="resume it first", release=str(view.name))
-    repository, ref = str(view.status.get("repository", "")), str(view.status.get("ref", ""))
-    if not (repository and ref):
-        raise Conflict(
-            f"{view.name} has no recorded branch yet", hint="push to its repository", release=str(view.name)
-        )
-    log.info("api.sync", release=str(view.name), revision=revision, operator=caller.grant.name)
-    if revision is None:
-        new = operator_delivery(caller, repository=repository, ref=ref, allow_prune=allow_prune)
-        delivery = context.ledger.push_release(new, release=str(view.name))
-        return delivery.jobs[0]
-    with context.broker.guard():
-        sequence = context.queue.wishes.next_sequence()
-    wanted = Wanted(
-        release=str(view.name),
-        repository=repository,
-        ref=ref,
-        revision=revision,
-        sequence=sequence,
-        trigger=Trigger.OPERATOR,
-        operator=caller.grant.name,
-        received_at=time.time(),
-        full=True,
-        allow_prune=allow_prune,
-    )
-    call = sync_call(wanted.release, revision=revision, trigger=Trigger.OPERATOR, queue=QueueName.URGENT)
-    return context.queue.enqueue([call], [wanted])[0]
 
 
 def start_redelivery(caller: Caller, identifier: str) -> Delivery:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from towline.receiver.long_poll import LongPoll
 from towline.receiver.tokens import Tokens
 from towline.shared.broker import Broker
 from towline.shared.config import Config
@@ -25,3 +26,4 @@ class Context:
     metrics: Metrics
     tokens: Tokens
     secret_key: str
+    long_poll: LongPoll

@@ -1,4 +1,4 @@
-"""The page for people: all releases, one release with its history, recent deliveries; and the two forms on it.
+"""The page for people: all releases, one release with its history, recent deliveries; and the forms on them.
 
 In: a signed-in browser. Out: HTML made by Jinja with autoescape, and nothing that needs a build step or another host.
 What repositories and clusters say (messages, authors, refs) is shown as text only; the one way to make a link of
@@ -19,15 +19,26 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from towline.receiver.access import PAGE_HEADERS, Access, Session, error_page, page, signed_in
 from towline.receiver.api_models import Release, delivery_line, detail_of, release_of
-from towline.receiver.caller import Caller, start_redelivery, start_sync, view_for, visible_deliveries
+from towline.receiver.caller import Caller, start_redelivery, view_for, visible_deliveries
 from towline.receiver.changes import EventStream
 from towline.receiver.context import Context
+from towline.receiver.steering import start_rollback, start_steering, start_sync
 from towline.receiver.tokens import Scope
-from towline.shared.errors import TowlineError
+from towline.shared.errors import NotFound, TowlineError
+from towline.shared.jobs import Steering
 from towline.shared.model import ReleaseName, short
+from towline.shared.views import ReleaseView
 
 DELIVERIES_SHOWN = 20
 RELEASES_SHOWN = 250  # rows; each takes the receiver 0.1 ms, in which it answers no webhook
+# The buttons of a release, each with the scope it needs.
+FORMS = {
+    "sync": Scope.SYNC,
+    "rollback": Scope.ROLLBACK,
+    "unpin": Scope.ROLLBACK,
+    "suspend": Scope.SYNC,
+    "resume": Scope.SYNC,
+}
 TEXT_SHOWN = 300  # characters of a message in a table
 
 
@@ -78,7 +89,7 @@ def blueprint(context: Context) -> Blueprint:
             release=detail_of(view),
             repository_url=repository,
             person=session,
-            may_sync=session.grant.allows(Scope.SYNC),
+            may=frozenset(name for name, scope in FORMS.items() if session.grant.allows(scope)),
         )
 
     @routes.get("/events")
@@ -102,13 +113,15 @@ def blueprint(context: Context) -> Blueprint:
 
 
 def _forms(routes: Blueprint, context: Context, access: Access) -> None:
-    @routes.post("/releases/<environment>/<service>/sync")
-    def sync(environment: str, service: str) -> AnyResponse:
+    @routes.post("/releases/<environment>/<service>/<action>")
+    def tell(environment: str, service: str, action: str) -> AnyResponse:
         session = access.form(request, csrf=request.form.get("csrf", ""))
-        session.grant.require(Scope.SYNC)
+        scope = FORMS.get(action)
+        if scope is None:
+            raise NotFound("there is no such form", hint="load the page again")
+        session.grant.require(scope)
         caller = Caller(context=context, grant=session.grant)
-        view = view_for(caller, ReleaseName.parse(f"{environment}/{service}"))
-        start_sync(caller, view, revision=None, allow_prune=False)
+        _tell(caller, view_for(caller, ReleaseName.parse(f"{environment}/{service}")), action)
         return redirect(url_for("page.release", environment=environment, service=service), code=303)
 
     @routes.post("/deliveries/<identifier>/redeliver")
@@ -117,6 +130,15 @@ def _forms(routes: Blueprint, context: Context, access: Access) -> None:
         session.grant.require(Scope.SYNC)
         start_redelivery(Caller(context=context, grant=session.grant), identifier)
         return redirect(url_for("page.overview"), code=303)
+
+
+def _tell(caller: Caller, view: ReleaseView, action: str) -> None:
+    if action == "sync":
+        start_sync(caller, view, revision=None, allow_prune=False)
+    elif action == "rollback":
+        start_rollback(caller, view, revision=None, pin=True)
+    else:
+        start_steering(caller, view, Steering(action))
 
 
 def _overview(context: Context, session: Session) -> Response:

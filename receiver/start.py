@@ -21,7 +21,9 @@ from towline.shared.supervise import die_with_parent
 THREADS = 32  # each may be held for some seconds by a slow client; an idle one costs little
 CONNECTIONS = 1_000
 KEEP_ALIVE_SECONDS = 15
-GRACEFUL_SECONDS = 5  # every answer takes less, slow bodies and event streams apart
+GRACEFUL_SECONDS = (
+    5  # every answer takes less, but for slow bodies, event streams and who waits for a revision
+)
 BACKLOG = 512
 
 # Heads of real deliveries have some 20 fields and 1.5 kB; a session cookie has 4 kB at most.

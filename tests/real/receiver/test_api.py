@@ -20,14 +20,23 @@ CALLS = {
     "listReleases": ("GET", "/api/v1/releases"),
     "showRelease": ("GET", "/api/v1/releases/staging/orders"),
     "syncRelease": ("POST", "/api/v1/releases/staging/orders/sync"),
+    "rollbackRelease": ("POST", "/api/v1/releases/staging/orders/rollback"),
+    "pinRelease": ("POST", "/api/v1/releases/staging/orders/pin"),
+    "unpinRelease": ("POST", "/api/v1/releases/staging/orders/unpin"),
+    "suspendRelease": ("POST", "/api/v1/releases/staging/orders/suspend"),
+    "resumeRelease": ("POST", "/api/v1/releases/staging/orders/resume"),
     "showRevision": ("GET", f"/api/v1/repositories/shop/revisions/{REVISION}"),
     "push": ("POST", "/api/v1/repositories/shop/push"),
     "listDeliveries": ("GET", "/api/v1/deliveries"),
     "showDelivery": ("GET", "/api/v1/deliveries/d-1"),
     "redeliver": ("POST", "/api/v1/deliveries/d-1/redeliver"),
 }
-BODIES = {"push": {"ref": "main"}}
-WRITES = ["syncRelease", "push", "redeliver"]
+BODIES = {"push": {"ref": "main"}, "rollbackRelease": {"revision": "2" * 40}}
+WRITES = {
+    **dict.fromkeys(["syncRelease", "suspendRelease", "resumeRelease", "push", "redeliver"], "sync"),
+    **dict.fromkeys(["rollbackRelease", "pinRelease", "unpinRelease"], "rollback"),
+}
+OF_STAGING = ["showRelease", *(name for name in WRITES if name != "push"), "showDelivery"]
 
 Call = Callable[..., "tuple[int, dict]"]
 
@@ -60,9 +69,7 @@ def test_every_operation_is_called_here() -> None:
 
 @pytest.mark.parametrize("name", CALLS)
 def test_with_a_token_of_its_scope_it_answers(name: str, call: Call, token: TokenFor) -> None:
-    scope = "sync" if name in WRITES else "read"
-
-    status, _ = call(name, token(scope))
+    status, _ = call(name, token(WRITES.get(name, "read")))
 
     assert status == (202 if name in WRITES else 200)
 
@@ -97,7 +104,7 @@ def test_without_a_valid_token_it_is_401(
 def test_with_too_small_a_scope_it_is_403(name: str, call: Call, token: TokenFor, context: Context) -> None:
     before = waiting(context)
 
-    for scope in ("read", "rollback"):
+    for scope in {"read", "sync", "rollback"} - {WRITES[name]}:
         status, problem = call(name, token(scope))
 
         assert status == 403
@@ -105,7 +112,7 @@ def test_with_too_small_a_scope_it_is_403(name: str, call: Call, token: TokenFor
     assert waiting(context) == before
 
 
-@pytest.mark.parametrize("name", ["showRelease", "syncRelease", "showDelivery", "redeliver"])
+@pytest.mark.parametrize("name", OF_STAGING)
 def test_what_lies_in_another_environment_is_as_if_absent(
     name: str, call: Call, token: TokenFor, context: Context, web: FlaskClient
 ) -> None:
@@ -124,7 +131,7 @@ def test_what_lies_in_another_environment_is_as_if_absent(
 def test_lists_leave_out_what_lies_in_other_environments(
     call: Call, token: TokenFor, context: Context
 ) -> None:
-    show(context, "production/orders")
+    show(context, "production/orders", revision="2" * 40)
     deliver(context, "d-2", branch="release")
     context.views.touch("shop", REVISION, ["production/orders"], "failed", text="quota")
     header = token("read", environments=["production"])
