@@ -34,6 +34,7 @@ class Stage(StrEnum):
     PRUNE = "prune"
     RECORD = "record"
     JUDGE = "judge"
+    CAUSE = "cause"
     CONCLUDE = "conclude"
     LOAD = "load"
 

@@ -127,6 +127,17 @@ class Condition(Record):
     observed_generation: int = 0
 
 
+class Failure(Record):
+    """What was seen of a revision that failed: the object that decided, its container, and what the cluster said of it."""
+
+    object: str = ""
+    container: str = ""
+    reason: str = ""
+    exit_code: int | None = None
+    message: str = ""
+    events: tuple[str, ...] = ()
+
+
 class HistoryEntry(Record):
     """One attempt."""
 
@@ -146,6 +157,7 @@ class HistoryEntry(Record):
     left: int = 0
     pruned: int = 0
     notes: tuple[str, ...] = ()
+    failure: Failure | None = None
     logs: tuple[str, ...] = ()
 
 
@@ -179,6 +191,11 @@ class ReleaseStatus(Record):
     def stored_of(self, revision: str) -> StoredRevision | None:
         """Where this revision is stored, None when it is not (any more)."""
         return next((one for one in self.stored if one.revision == revision), None)
+
+    @property
+    def judged_revision(self) -> str:
+        """The revision whose objects, or whose hooks, are judged now."""
+        return self.pending.revision if self.pending else self.revision
 
     @property
     def stable(self) -> StoredRevision | None:
@@ -272,11 +289,11 @@ def status_to_write(
 
 
 def bounded_history(history: Sequence[HistoryEntry], *, keep: int) -> tuple[HistoryEntry, ...]:
-    """The newest entries, with log lines only for the last failure."""
+    """The newest entries, with log lines and Events only for the last failure."""
     kept = [_bounded_entry(entry) for entry in history[:keep]]
-    with_logs = [index for index, entry in enumerate(kept) if entry.logs]
-    for index in with_logs[1:]:
-        kept[index] = kept[index].model_copy(update={"logs": ()})
+    failures = [index for index, entry in enumerate(kept) if entry.logs or entry.failure]
+    for index in failures[1:]:
+        kept[index] = kept[index].model_copy(update={"logs": (), "failure": None})
     return tuple(kept)
 
 
@@ -287,9 +304,17 @@ def _bounded_entry(entry: HistoryEntry) -> HistoryEntry:
             "author": cut(entry.author, NOTE_LENGTH),
             "subject": cut(entry.subject, NOTE_LENGTH),
             "notes": _bounded_notes(entry.notes),
+            "failure": _bounded_failure(entry.failure),
             "logs": tuple(cut(line, LOG_LENGTH) for line in entry.logs[-LOG_LINES:]),
         }
     )
+
+
+def _bounded_failure(failure: Failure | None) -> Failure | None:
+    if failure is None:
+        return None
+    events = _bounded_notes(failure.events)
+    return failure.model_copy(update={"message": cut(failure.message, MESSAGE_LENGTH), "events": events})
 
 
 def _bounded_quarantine(quarantine: Quarantine | None) -> Quarantine | None:

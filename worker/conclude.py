@@ -20,13 +20,19 @@ import structlog
 from towline.shared.errors import TowlineError
 from towline.shared.jobs import ConcludeArguments
 from towline.shared.metrics import PUSH_TO_HEALTHY, ROLLBACKS
-from towline.shared.model import Phase, ReleaseName, short
+from towline.shared.model import Health, Phase, ReleaseName, short
 from towline.shared.release import Release, ReleaseStatus
 from towline.shared.views import ReleaseView
 from towline.shared.wanted import Lease
 from towline.worker.beat import every
-from towline.worker.decision import concluded, is_to_be_brought_back, is_to_go_on, rollback_failed
+from towline.worker.decision import (
+    concluded,
+    is_to_be_brought_back,
+    is_to_go_on,
+    rollback_failed,
+)
 from towline.worker.dependants import wake
+from towline.worker.failure import told, why
 from towline.worker.hooks import delete, to_delete
 from towline.worker.outcome import announce, show_release
 from towline.worker.record import reverted
@@ -38,6 +44,8 @@ from towline.worker.steps import go_on
 from towline.worker.sync import RENEW_SECONDS, let_others_go_on, renew
 from towline.worker.tools import Tools
 from towline.worker.verify import verdict_of
+
+UNHEALTHY = "Unhealthy"  # the cause of a rollback of which no part of a workload has told a reason
 
 log = structlog.get_logger(__name__)
 
@@ -77,17 +85,25 @@ def _concluded(tools: Tools, name: ReleaseName, view: ReleaseView, lease: Lease)
         return _bring_back(tools, place, release, lease)
     if release.is_unfinished:
         return "its last attempt did not finish: a sync goes first"
-    stages = Stages(tools.metrics)
+    stages, now, reason = Stages(tools.metrics), datetime.now(UTC), ""
     with stages("judge"):
-        verdict = verdict_of(place.target, release, now=datetime.now(UTC))
-    status = concluded(release, verdict.health, verdict.reason, now=datetime.now(UTC))
+        verdict = verdict_of(place.target, release, now=now)
+    status = concluded(release, verdict.health, verdict.reason, now=now)
+    if status is not None and status.health is Health.FAILED:
+        with stages("cause"):
+            cause = why(place, release, verdict)
+        status = concluded(release, verdict.health, cause.text, now=now)
+        status = told(status, release.status.judged_revision, cause) if status else None
+        reason = cause.reason
     if status is None:
         _show(tools, place, release, lease)
         return verdict.reason
     if is_to_go_on(release.status, verdict.health):
         return go_on(tools, place, release)
     with stages("conclude"):
+        before = release.status
         release = _write(tools, place, release, status, lease)
+        _count(tools, place, before, status, reason)
     if is_to_be_brought_back(status):
         return _bring_back(tools, replace(place, release=release), release, lease)
     return f"{status.phase}: {status.message}"
@@ -102,7 +118,6 @@ def _write(tools: Tools, place: Standing, release: Release, status: ReleaseStatu
         delete(place.target, to_delete(status.hooks))
     announce(place.records, written, reason=_reason(status))
     _tell_revision(tools, place, before, status)
-    _count(tools, place, before, status)
     wake(tools, place.name)
     log.info(
         "release.concluded",
@@ -130,10 +145,10 @@ def _tell_revision(tools: Tools, place: Standing, before: ReleaseStatus, status:
         tools.views.touch(repository, before.revision, names, state, text=status.message)
 
 
-def _count(tools: Tools, place: Standing, before: ReleaseStatus, status: ReleaseStatus) -> None:
+def _count(tools: Tools, place: Standing, before: ReleaseStatus, status: ReleaseStatus, reason: str) -> None:
     if is_to_be_brought_back(status):
         labels = {"environment": place.name.environment, "service": place.name.service}
-        tools.metrics.count(ROLLBACKS, **labels, cause="unhealthy")
+        tools.metrics.count(ROLLBACKS, **labels, cause=reason or UNHEALTHY)
     newest = status.history[0] if status.history else None
     if before.phase is Phase.VERIFYING and status.phase is Phase.HEALTHY and newest and newest.received_at:
         seconds = max(0.0, time.time() - newest.received_at.timestamp())

@@ -17,9 +17,10 @@ from towline.shared.model import Phase
 from towline.shared.queue import OUTBOX
 
 RERUN_SECONDS = 45  # 15 s until a silent worker counts as dead, two sweeps, and some twenty jobs on two cores
+ROLLBACKS = (Stage.LOAD, Stage.CAUSE)  # of a revision that fails alone
 KILLED_AT = [
     Point.JOB_TAKEN,
-    *(f"{stage}.begin" for stage in Stage if stage is not Stage.LOAD),  # which a rollback has
+    *(f"{stage}.begin" for stage in Stage if stage not in ROLLBACKS),
     Point.OBJECT_SENT,
     *(f"{stage}.end" for stage in (Stage.FETCH, Stage.ENQUEUE, Stage.CLAIM, Stage.APPLY, Stage.RECORD)),
     Point.JOB_ENDING,

@@ -3,6 +3,8 @@
 import json
 
 import pytest
+import yaml
+from parts.failing import Fails, workload
 from parts.manifests import config_map, deployment, several
 
 from towline.shared.jobs import SteerArguments, Steering, SyncArguments
@@ -72,6 +74,29 @@ def test_a_revision_that_fails_is_replaced_whole_by_the_stable_one(engine, stabl
     assert image[0]["image"] == "example.com/app:1"
     assert (status.history[0].revision, status.history[0].result) == (revision, Result.ROLLED_BACK)
     assert status.history[0].stages["rollback"] > 0
+
+
+def test_the_cause_is_told_with_the_last_words_of_what_failed_and_without_secrets(engine, stable):
+    crashing = workload(engine.namespace, "orders", fails=Fails.CRASH)
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "db"},
+        "stringData": {"password": "hunter2-of-the-test"},
+    }
+    engine.deploy({ORDERS: several(yaml.safe_dump(crashing), yaml.safe_dump(secret))})
+
+    status = rolled_back(engine).status
+
+    entry = status.history[0]
+    assert (entry.failure.reason, entry.failure.container) == ("CrashLoopBackOff", "main")
+    assert entry.failure.exit_code not in (None, 0)
+    assert len(entry.logs) == 20
+    assert entry.logs[-1].startswith("fatal: no database")
+    assert "hunter2-of-the-test" not in status.model_dump_json()
+    assert "container main" in status.quarantined.cause
+    counted = {name: labels for name, labels in engine.tools.metrics.pending() if "rollbacks" in name}
+    assert '"CrashLoopBackOff"' in counted["towline_rollbacks_total"]
 
 
 def test_a_rollback_needs_neither_git_nor_the_forge(engine, stable):
