@@ -1,16 +1,13 @@
-"""The kinds that the demo's API serves, what it checks of them, and what its pretended controllers report.
+"""The kinds that the demo's API serves, and what it checks of them.
 
 It checks little, and says so: names, and the rules below. A real API server checks every field.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
-
-ROLLOUT_SECONDS = 0.3  # a pretended rollout takes this long
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,12 +33,15 @@ BUILT_IN = (
     Kind(group="", version="v1", kind="Secret", plural="secrets"),
     Kind(group="", version="v1", kind="Service", plural="services"),
     Kind(group="", version="v1", kind="ServiceAccount", plural="serviceaccounts"),
+    Kind(group="", version="v1", kind="Pod", plural="pods", has_status=True),
     Kind(group="", version="v1", kind="Event", plural="events"),
     Kind(group="events.k8s.io", version="v1", kind="Event", plural="events"),
     Kind(group="apps", version="v1", kind="Deployment", plural="deployments", has_status=True),
+    Kind(group="apps", version="v1", kind="ReplicaSet", plural="replicasets", has_status=True),
     Kind(group="apps", version="v1", kind="StatefulSet", plural="statefulsets", has_status=True),
     Kind(group="batch", version="v1", kind="CronJob", plural="cronjobs", has_status=True),
     Kind(group="batch", version="v1", kind="Job", plural="jobs", has_status=True),
+    Kind(group="coordination.k8s.io", version="v1", kind="Lease", plural="leases"),
     Kind(group="networking.k8s.io", version="v1", kind="Ingress", plural="ingresses", has_status=True),
     Kind(group="networking.k8s.io", version="v1", kind="NetworkPolicy", plural="networkpolicies"),
     Kind(
@@ -95,31 +95,18 @@ def causes(object: dict[str, Any], before: dict[str, Any] | None) -> Iterator[tu
         yield "spec.selector", "field is immutable"
 
 
-def status_of(object: dict[str, Any], *, changed_at: float) -> dict[str, Any] | None:
-    """What a controller would report by now, None for a kind without one."""
-    kind = object.get("kind")
-    if kind == "Namespace":
-        return {"phase": "Active"}
-    if kind == "CustomResourceDefinition":
-        conditions = _conditions(("Established", "True"), ("NamesAccepted", "True"))
-        return {"conditions": conditions, "acceptedNames": object["spec"]["names"]}
-    if kind in ("Deployment", "StatefulSet"):
-        return _rollout(object, done=time.monotonic() - changed_at > ROLLOUT_SECONDS)
-    return None
-
-
-def _rollout(object: dict[str, Any], *, done: bool) -> dict[str, Any]:
-    wanted = (object.get("spec") or {}).get("replicas", 1)
-    status: dict[str, Any] = {"observedGeneration": object["metadata"]["generation"]}
-    if done:
-        counts = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
-        status |= dict.fromkeys(counts, wanted) if wanted else {}
-        status["conditions"] = _conditions(("Available", "True"), ("Progressing", "True"))
-    return status
-
-
-def _conditions(*pairs: tuple[str, str]) -> list[dict[str, str]]:
-    return [{"type": name, "status": status} for name, status in pairs]
+def born_with(object: dict[str, Any]) -> dict[str, Any] | None:
+    """The status that an object of this kind has from its first moment on, None for the others."""
+    match object.get("kind"):
+        case "Namespace":
+            return {"phase": "Active"}
+        case "Pod":
+            return {"phase": "Pending"}
+        case "CustomResourceDefinition":
+            conditions = [{"type": name, "status": "True"} for name in ("Established", "NamesAccepted")]
+            return {"conditions": conditions, "acceptedNames": object["spec"]["names"]}
+        case _:
+            return None
 
 
 def discovery(kinds: Iterable[Kind], *, core: bool) -> dict[str, Any]:
@@ -150,5 +137,5 @@ def _resource(kind: Kind) -> dict[str, Any]:
         "resource": kind.plural,
         "responseKind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
         "scope": "Namespaced" if kind.namespaced else "Cluster",
-        "verbs": ["create", "delete", "get", "list", "patch", "update"],
+        "verbs": ["create", "delete", "get", "list", "patch", "update", "watch"],
     }
