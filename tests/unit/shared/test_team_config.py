@@ -93,7 +93,11 @@ def test_rollback_may_be_switched(written: str, enabled: bool) -> None:
         ("{path: x, drift: fix}", "services.a.drift", "not one of the names"),
         ("{path: x, ignore_drift: [spec]}", "services.a.ignore_drift.0", "form"),
         ("{path: x, health: {database: 'true'}}", "services.a.health.database", "form"),
-        ("{path: x, health: {Database: self.x ==}}", "services.a.health.Database", "is no health rule: column"),
+        (
+            "{path: x, health: {Database: self.x ==}}",
+            "services.a.health.Database",
+            "is no health rule: column",
+        ),
     ],
 )
 def test_a_wrong_value_is_named_with_its_path(entry: str, path: str, message: str) -> None:

@@ -177,7 +177,11 @@ def test_a_declared_service_is_taken_as_said_and_stands_before_a_discovered_one(
     # then
     orders = found["orders"]
     assert list(found) == ["orders", "chart", "web"]
-    assert (orders.path, orders.renderer, orders.entry.timeout_seconds) == ("deploy/orders", Renderer.KUSTOMIZE, 60)
+    assert (orders.path, orders.renderer, orders.entry.timeout_seconds) == (
+        "deploy/orders",
+        Renderer.KUSTOMIZE,
+        60,
+    )
     assert (orders.substitute, orders.depends_on) == ({"REPLICAS": "3"}, ("web",))
     assert orders.values == ("values.yaml", "values-staging.yaml")
 
