@@ -20,19 +20,20 @@ import structlog
 from towline.shared.errors import TowlineError
 from towline.shared.jobs import ConcludeArguments
 from towline.shared.metrics import PUSH_TO_HEALTHY, ROLLBACKS
-from towline.shared.model import Health, Phase, ReleaseName, short
+from towline.shared.model import Phase, ReleaseName, short
 from towline.shared.release import Release, ReleaseStatus
 from towline.shared.views import ReleaseView
 from towline.shared.wanted import Lease
 from towline.worker.beat import every
 from towline.worker.decision import (
     concluded,
+    has_failed,
     is_to_be_brought_back,
-    is_to_go_on,
     rollback_failed,
 )
 from towline.worker.dependants import wake
 from towline.worker.failure import told, why
+from towline.worker.groups import ask_mates, together
 from towline.worker.hooks import delete, to_delete
 from towline.worker.outcome import announce, show_release
 from towline.worker.record import reverted
@@ -89,16 +90,17 @@ def _concluded(tools: Tools, name: ReleaseName, view: ReleaseView, lease: Lease)
     with stages("judge"):
         verdict = verdict_of(place.target, release, now=now)
     status = concluded(release, verdict.health, verdict.reason, now=now)
-    if status is not None and status.health is Health.FAILED:
+    if status is not None and has_failed(release.status, status):
         with stages("cause"):
             cause = why(place, release, verdict)
         status = concluded(release, verdict.health, cause.text, now=now)
         status = told(status, release.status.judged_revision, cause) if status else None
         reason = cause.reason
+    status = together(tools, place, release, status, verdict.health, now=now)
     if status is None:
         _show(tools, place, release, lease)
         return verdict.reason
-    if is_to_go_on(release.status, verdict.health):
+    if status == release.status:
         return go_on(tools, place, release)
     with stages("conclude"):
         before = release.status
@@ -116,9 +118,11 @@ def _write(tools: Tools, place: Standing, release: Release, status: ReleaseStatu
     _show(tools, place, written, lease)
     if before.hooks != status.hooks or before.phase is Phase.VERIFYING:
         delete(place.target, to_delete(status.hooks))
-    announce(place.records, written, reason=_reason(status))
+    if status.phase is not Phase.VERIFYING:
+        announce(place.records, written, reason=_reason(status))
     _tell_revision(tools, place, before, status)
     wake(tools, place.name)
+    ask_mates(tools, place.name, status)
     log.info(
         "release.concluded",
         release=str(place.name),

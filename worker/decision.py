@@ -69,11 +69,9 @@ def is_to_be_brought_back(status: ReleaseStatus) -> bool:
     return status.phase is Phase.ROLLING_BACK and not is_brought_back(status)
 
 
-def is_to_go_on(status: ReleaseStatus, health: Health) -> bool:
-    """Whether the next step of this revision is to be taken: its last one is healthy."""
-    if _is_prepared(status):
-        return health is Health.HEALTHY  # a suspended Job has done nothing
-    return status.pending is not None and health in WELL and status.phase in (Phase.VERIFYING, Phase.FAILED)
+def has_failed(before: ReleaseStatus, after: ReleaseStatus) -> bool:
+    """Whether this conclusion is that the revision that was judged has failed."""
+    return after.health is Health.FAILED or (before.pending is not None and after.pending is None)
 
 
 def _is_prepared(status: ReleaseStatus) -> bool:
@@ -136,7 +134,7 @@ def _target(status: ReleaseStatus) -> StoredRevision | None:
 
 
 def _prepared(release: Release, health: Health, reason: str, now: datetime) -> ReleaseStatus | None:
-    if health is Health.HEALTHY:
+    if health is Health.HEALTHY:  # a suspended Job has done nothing
         return release.status
     late = _lateness(release.status, now)
     return hook_failed(release, late + reason, now=now) if health is Health.FAILED or late else None

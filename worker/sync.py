@@ -38,6 +38,7 @@ from towline.worker.claim import Guard, claim, make_room
 from towline.worker.decision import is_to_be_brought_back
 from towline.worker.dependants import reason_to_wait, show_waiting, wake
 from towline.worker.dry_run import dry_run
+from towline.worker.groups import ask_mates
 from towline.worker.handover import handover
 from towline.worker.hook_record import Started, record_hooks
 from towline.worker.hooks import (
@@ -112,6 +113,8 @@ def _tell_others(tools: Tools, name: ReleaseName, outcome: Outcome) -> None:
     if release is not None and is_to_be_brought_back(release.status):
         call = conclude_call(str(name), revision=release.status.revision, queue=QueueName.URGENT)
         tools.queue.enqueue([call])
+    if release is not None and outcome.result in (Result.FAILED, Result.REFUSED):
+        ask_mates(tools, name, release.status)
     if outcome.is_blocked:
         with tools.broker.guard():
             wanted = tools.queue.wishes.get(str(name))
