@@ -162,11 +162,23 @@ def _attempt(each: Json, *, now: datetime) -> list[str]:
         ("received", each["receivedAt"] or ""),
         ("stages", ", ".join(f"{name} {seconds:.3f} s" for name, seconds in each["stages"].items())),
         ("objects", ", ".join(f"{each[kind]} {kind}" for kind in ("created", "changed", "left", "pruned"))),
+        *_failure(each["failure"] or {}),
         *(("note", note) for note in each["notes"]),
         *(("log", line) for line in each["logs"]),
     ]
     head = f"{short(each['revision'])}  {each['result']}  {ago(each['startedAt'], now=now)}"
     return [head, *(f"    {name:<8}  {text}" for name, text in facts if text)]
+
+
+def _failure(failure: Json) -> list[tuple[str, str]]:
+    """What was seen of a revision that failed; nothing where its cause says it all."""
+    if not failure:
+        return []
+    code = failure["exitCode"]
+    where = f"{failure['object']} {failure['container']}".strip()
+    what = failure["reason"] + (f", exit code {code}" if code is not None else "")
+    events = [("event", event) for event in failure["events"]]
+    return [("failed", ": ".join(word for word in (where, what) if word)), *events]
 
 
 def _show_redelivery(answer: Json) -> None:

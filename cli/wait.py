@@ -15,7 +15,7 @@ from towline.cli.remote import asks_receiver
 from towline.shared.errors import InvalidInput, Unavailable
 from towline.shared.model import is_revision, short
 
-ONE_WAIT_SECONDS = 10  # of a call; below the time a call may take in all
+ONE_WAIT_SECONDS = 5  # of a call: how long a change that is not final may stay unsaid
 PAUSE_SECONDS = 1.0  # before the next call, where too many wait already or the receiver is away
 
 
@@ -49,12 +49,13 @@ class Watched:
         self._revision = revision
         self._quiet = quiet
         self._said: dict[str, str] = {}
+        self._is_first = True
 
     def until_final(self, repository: str | None, *, seconds: int) -> Json:
         """The final answer; raises Unavailable when there is none in time."""
         ends, last = time.monotonic() + seconds, "nothing is known of it"
         while (left := ends - time.monotonic()) > 0:
-            started = time.monotonic()
+            is_first, started = self._is_first, time.monotonic()
             try:
                 repository = repository or self._only_repository()
                 if repository is not None:
@@ -64,7 +65,7 @@ class Watched:
                     last = _summary(answer)
             except Unavailable as error:
                 self._say("receiver", str(error))
-            if time.monotonic() - started < PAUSE_SECONDS:
+            if time.monotonic() - started < PAUSE_SECONDS and is_first == self._is_first:
                 time.sleep(min(PAUSE_SECONDS, max(0.0, ends - time.monotonic())))
         raise Unavailable(
             f"not decided after {seconds} s: {last}", hint="`towline status` shows every release"
@@ -73,8 +74,13 @@ class Watched:
     def _ask(self, repository: str, left: float) -> Json:
         seconds = max(1, min(ONE_WAIT_SECONDS, int(left)))
         answer = self._receiver.get(
-            "repositories", repository, "revisions", self._revision, wait=f"{seconds}s"
+            "repositories",
+            repository,
+            "revisions",
+            self._revision,
+            wait=None if self._is_first else f"{seconds}s",  # first of all say where it stands
         )
+        self._is_first = False
         for each in answer["releases"]:
             self._say(f"{each['environment']}/{each['service']}", _line(each))
         if not answer["releases"] and answer["message"]:
@@ -92,8 +98,8 @@ class Watched:
         return names[0] if names else None
 
     def _say(self, about: str, text: str) -> None:
-        if not self._quiet and self._said.get(about) != text:
-            self._said[about] = text
+        is_news, self._said[about] = self._said.get(about) != text, text
+        if is_news and not self._quiet:
             click.echo(f"{about}: {plain(text)}")
 
 
