@@ -1,14 +1,21 @@
 """The demo's API held to a real API server: each test runs on both, and must see the same."""
 
+import json
+from itertools import islice
+
 import pytest
 from parts.eventually import eventually
 
 from towline.demo.cluster import DemoCluster
 from towline.shared.cluster import connect
+from towline.shared.cluster_session import Request
 from towline.shared.config import ClusterConfig
 from towline.shared.errors import ClusterError, FieldConflict, UnknownKind
 from towline.shared.installation import packaged_crd
+from towline.shared.model import Health
 from towline.shared.objects import applied_entry, owned_hash
+from towline.shared.watching import Selection, events, watch
+from towline.worker.health.verdict import judge
 
 
 @pytest.fixture(params=["demo", "real"])
@@ -256,3 +263,247 @@ def test_what_an_owner_leaves_behind_goes_with_it(cluster, place):
     )
 
     eventually(lambda: live(cluster, owned) is None, within=20)
+
+
+def test_a_watch_tells_what_happens_after_its_version_to_what_is_selected(cluster, place):
+    cluster.apply(labelled(place, "before", "x"))
+    since = version_now(cluster, place)
+
+    first = cluster.apply(labelled(place, "marked", "x"))
+    cluster.apply(config_map(place, "other", a="1"))
+    cluster.apply(labelled(place, "marked", "y"))
+    cluster.apply(labelled(place, "marked", "x"))
+    cluster.delete(
+        cluster.resource("v1", "ConfigMap"),
+        "marked",
+        place,
+        uid=first["metadata"]["uid"],
+        resource_version="",
+    )
+
+    told = watched(cluster, place, since=since, count=4)
+    assert [type_ for type_, _ in told] == ["ADDED", "DELETED", "ADDED", "DELETED"]
+    versions = [int(one["metadata"]["resourceVersion"]) for _, one in told]
+    assert since < versions[0] and versions == sorted(set(versions))
+    assert {one["metadata"]["name"] for _, one in told} == {"marked"}
+
+
+def test_a_watch_of_metadata_tells_no_more(cluster, place):
+    since = version_now(cluster, place)
+    cluster.apply(labelled(place, "marked", "x"))
+
+    ((type_, object),) = watched(cluster, place, since=since, count=1, metadata_only=True)
+
+    assert (type_, object["kind"], set(object)) == (
+        "ADDED",
+        "PartialObjectMetadata",
+        {"apiVersion", "kind", "metadata"},
+    )
+    assert applied_entry(object) is not None
+
+
+def test_a_watch_from_a_version_that_is_forgotten_is_gone(cluster, place):
+    cluster.apply(packaged_crd())  # a kind that is served later than version 1 is not remembered from there
+    resource = eventually(lambda: cluster.resource("towline.dev/v1alpha1", "Release"), within=15)
+    selection = Selection(group="towline.dev", kind="Release", namespace=place)
+
+    def forgotten():
+        """The code; a kind that has just been defined may not be watched yet (429, 503)."""
+        try:
+            stream = watch(cluster, resource, selection, since="1", seconds=5, silent=10)
+            list(events(stream, of="releases"))
+        except ClusterError as error:
+            return error.code
+        return None
+
+    eventually(lambda: forgotten() == 410, within=15)
+
+
+def test_a_watch_ends_when_its_time_is_over(cluster, place):
+    assert watched(cluster, place, since=version_now(cluster, place), count=1) == []
+
+
+def test_events_are_selected_by_their_fields(cluster, place):
+    for name, reason in (("one", "Failed"), ("two", "Pulled")):
+        cluster.create(event(place, name, reason))
+
+    kept = selected(cluster, place, "reason!=Pulled,involvedObject.uid=u-1")
+    none = selected(cluster, place, "involvedObject.uid=u-2")
+
+    assert ([one["reason"] for one in kept], none) == (["Failed"], [])
+
+
+def test_a_deployment_rolls_out_by_a_replica_set_and_pods_of_its_template(cluster, place):
+    cluster.apply(shop(place, "1.0", replicas=2))
+
+    live_one = rolled_out(cluster, place)
+
+    (replica_set,), pods = children(cluster, place)
+    label = {"pod-template-hash": replica_set["metadata"]["labels"]["pod-template-hash"]}
+    assert (live_one["status"]["updatedReplicas"], live_one["status"]["availableReplicas"]) == (2, 2)
+    assert replica_set["metadata"]["annotations"][REVISION] == live_one["metadata"]["annotations"][REVISION]
+    assert [owner(one) for one in (replica_set, *pods)] == [
+        live_one["metadata"]["uid"],
+        *[replica_set["metadata"]["uid"]] * 2,
+    ]
+    assert all(label.items() <= pod["metadata"]["labels"].items() for pod in pods)
+
+
+def test_an_image_that_is_not_there_leaves_the_old_pods_as_they_are_until_it_is_taken_back(cluster, place):
+    cluster.apply(shop(place, "1.0"))
+    rolled_out(cluster, place)
+    cluster.apply(shop(place, "1.O"))
+
+    waiting = eventually(lambda: waits(cluster, place), within=15)
+    halfway = live(cluster, shop(place, "1.O"))
+    cluster.apply(shop(place, "1.0"))
+    back = rolled_out(cluster, place)
+
+    sets, pods = children(cluster, place)
+    assert waiting["reason"] == "ImagePullBackOff"
+    assert "not found" in waiting["message"]
+    assert (halfway["status"]["availableReplicas"], halfway["status"]["updatedReplicas"]) == (1, 1)
+    assert halfway["status"]["replicas"] == 2
+    assert back["metadata"]["annotations"][REVISION] == "3"
+    assert sorted(one["spec"]["replicas"] for one in sets) == [0, 1]
+    assert [pod["status"]["phase"] for pod in pods] == ["Running"]
+
+
+def test_a_stateful_set_is_rolled_out_to_its_newest_revision(cluster, place):
+    def stateful_set(tag):
+        spec = {**shop(place, tag)["spec"], "serviceName": "shop"}
+        return {**shop(place, tag), "kind": "StatefulSet", "spec": spec}
+
+    def status():
+        found = live(cluster, stateful_set("1.0"))
+        is_seen = found["status"].get("observedGeneration") == found["metadata"]["generation"]
+        done = found["status"].get("currentRevision") == found["status"].get("updateRevision")
+        return found["status"] if is_seen and done and found["status"].get("readyReplicas") == 1 else None
+
+    cluster.apply(stateful_set("1.0"))
+    first = eventually(status, within=15)
+    cluster.apply(stateful_set("2.0"))
+    second = eventually(status, within=15)
+
+    pods = cluster.list(cluster.resource("v1", "Pod"), place)
+    assert first["updateRevision"] != second["updateRevision"]
+    assert [pod["metadata"]["name"] for pod in pods] == ["shop-0"]
+    assert pods[0]["metadata"]["labels"]["controller-revision-hash"] == second["updateRevision"]
+
+
+def test_a_job_runs_a_pod_until_it_is_complete(cluster, place):
+    pod = {"containers": [{"name": "main", "image": image("1.0")}], "restartPolicy": "Never"}
+    job = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "once", "namespace": place},
+        "spec": {"template": {"spec": pod}},
+    }
+    cluster.apply(job)
+
+    status = eventually(lambda: (found := live(cluster, job)["status"]).get("succeeded") and found, within=15)
+
+    pods = cluster.list(cluster.resource("v1", "Pod"), place, labels="batch.kubernetes.io/job-name=once")
+    assert {"Complete"} <= {one["type"] for one in status["conditions"] if one["status"] == "True"}
+    assert [pod["status"]["phase"] for pod in pods] == ["Succeeded"]
+
+
+REVISION = "deployment.kubernetes.io/revision"
+
+
+def image(tag):
+    return f"registry.orchard.example/shop:{tag}"
+
+
+def shop(place, tag, *, replicas=1):
+    template = {
+        "metadata": {"labels": {"app": "shop"}},
+        "spec": {"containers": [{"name": "shop", "image": image(tag)}]},
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "shop", "namespace": place},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": "shop"}},
+            "template": template,
+        },
+    }
+
+
+def labelled(place, name, value):
+    return {
+        **config_map(place, name, a="1"),
+        "metadata": {"name": name, "namespace": place, "labels": {"set": value}},
+    }
+
+
+def event(place, name, reason):
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": name, "namespace": place},
+        "involvedObject": {"kind": "Pod", "name": "app", "namespace": place, "uid": "u-1"},
+        "reason": reason,
+    }
+
+
+def selected(cluster, place, fields):
+    path = f"/api/v1/namespaces/{place}/events"
+    return cluster.request(Request(verb="list", method="GET", path=path, query={"fieldSelector": fields}))[
+        "items"
+    ]
+
+
+def version_now(cluster, place):
+    path = f"/api/v1/namespaces/{place}/configmaps"
+    return int(cluster.request(Request(verb="list", method="GET", path=path))["metadata"]["resourceVersion"])
+
+
+def watched(cluster, place, *, since, count, metadata_only=False):
+    """The first events about what has the label `set=x`, bookmarks apart."""
+    selection = Selection(
+        group="", kind="ConfigMap", namespace=place, labels="set=x", metadata_only=metadata_only
+    )
+    resource = cluster.resource("v1", "ConfigMap")
+    stream = watch(cluster, resource, selection, since=str(since), seconds=1, silent=10)
+    told = (
+        (one.type, json.loads(bytes(one.object)))
+        for one in events(stream, of="maps")
+        if one.type != "BOOKMARK"
+    )
+    found = list(islice(told, count))
+    stream.close()
+    return found
+
+
+def owner(object):
+    return object["metadata"]["ownerReferences"][0]["uid"]
+
+
+def children(cluster, place):
+    """The ReplicaSets and the pods that are not on their way out."""
+    sets = cluster.list(cluster.resource("apps/v1", "ReplicaSet"), place)
+    pods = cluster.list(cluster.resource("v1", "Pod"), place)
+    return sets, [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
+
+def rolled_out(cluster, place):
+    """The Deployment, once all its pods are new and ready."""
+
+    def done():
+        found = live(cluster, shop(place, "1.0"))
+        return found if judge(found).health is Health.HEALTHY else None
+
+    return eventually(done, within=15)
+
+
+def waits(cluster, place):
+    """Why a container waits whose image was tried again."""
+    for pod in children(cluster, place)[1]:
+        for one in pod["status"].get("containerStatuses") or ():
+            waiting = one["state"].get("waiting") or {}
+            if waiting.get("reason") == "ImagePullBackOff":
+                return waiting
+    return None
