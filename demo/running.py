@@ -25,6 +25,8 @@ import yaml
 
 from towline.demo.cluster import DemoCluster
 from towline.demo.repository import ShopRepository
+from towline.shared.cluster import Cluster, connect
+from towline.shared.config import ClusterConfig
 from towline.shared.errors import TowlineError
 from towline.shared.supervise import die_with_parent
 
@@ -48,12 +50,13 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """A running Towline and its repository."""
+    """A running Towline, its repository, and the cluster as somebody with kubectl reaches it."""
 
     url: str
     token: str
     secret: str
     repository: ShopRepository
+    cluster: Cluster
     log: Path
 
     def webhook(self, branch: str, before: str | None, after: str, *, delivery: str | None = None) -> Answer:
@@ -140,7 +143,8 @@ def _up(folder: Path, kubeconfig: Path) -> Iterator[Running]:
         url = f"http://127.0.0.1:{port}"
         _wait_ready(url, process, log)
         token = _token(config, environment)
-        yield Running(url=url, token=token, secret=secret, repository=repository, log=log)
+        cluster = connect(ClusterConfig(kubeconfig=kubeconfig, context=None, in_cluster=False))
+        yield Running(url=url, token=token, secret=secret, repository=repository, cluster=cluster, log=log)
     finally:
         process.terminate()
         try:

@@ -1,4 +1,4 @@
-"""Label and field selectors of list and watch requests: terms of equality and inequality, the only ones Towline uses. Pure."""
+"""Label and field selectors of list and watch requests: terms of equality, inequality and existence. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,20 @@ from typing import Any
 
 from towline.demo.request import Object
 
-Term = tuple[str, str, bool]  # what, its value, whether it is to be equal
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One condition; `value` None: anything, as long as it is there."""
+
+    name: str
+    value: str | None
+    is_equal: bool = True
+
+    def holds(self, found: str | None) -> bool:
+        """Whether what was found under the name is as wanted."""
+        if self.value is None:
+            return found is not None
+        return (found == self.value) is self.is_equal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,8 +34,8 @@ class Selector:
     def matches(self, object: Object) -> bool:
         """Whether an object is meant."""
         labels = object["metadata"].get("labels") or {}
-        return all((labels.get(name) == value) is equal for name, value, equal in self.labels) and all(
-            (_field(object, path) == value) is equal for path, value, equal in self.fields
+        return all(term.holds(labels.get(term.name)) for term in self.labels) and all(
+            term.holds(_field(object, term.name)) for term in self.fields
         )
 
 
@@ -35,10 +48,12 @@ def _terms(text: str) -> Iterator[Term]:
     for term in filter(None, text.split(",")):
         if "!=" in term:
             name, _, value = term.partition("!=")
-            yield name, value, False
-        else:
+            yield Term(name, value, is_equal=False)
+        elif "=" in term:
             name, _, value = term.replace("==", "=").partition("=")
-            yield name, value, True
+            yield Term(name, value)
+        else:
+            yield Term(term, None)
 
 
 def _field(object: Object, path: str) -> str:

@@ -223,6 +223,22 @@ def test_a_list_is_narrowed_by_label_and_may_be_metadata_only(cluster, place):
     assert applied_entry(found[0]) is not None
 
 
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [("set", ["x", "y"]), ("set=x", ["x"]), ("set!=x", ["none", "y"]), ("set,set!=x", ["y"])],
+)
+def test_a_label_is_selected_by_what_it_is_or_is_not_or_that_it_is_there(cluster, place, labels, names):
+    for value in ("x", "y"):
+        cluster.apply(labelled(place, value, value))
+    cluster.apply(config_map(place, "none", a="1"))
+
+    found = cluster.list(cluster.resource("v1", "ConfigMap"), place, labels=labels)
+
+    assert [
+        one["metadata"]["name"] for one in found if one["metadata"]["name"] != "kube-root-ca.crt"
+    ] == names
+
+
 def test_a_kind_of_a_definition_is_served_and_its_status_is_a_part_of_its_own(cluster, place):
     cluster.apply(packaged_crd())
     release = {
