@@ -6,6 +6,7 @@ Redis keys, all of them short-lived state that the clock can rebuild from the cl
     towline:wanted:<release>    hash     sequence, body (a Wanted as signed JSON), done (highest sequence carried out); expires
                                          when it is done and nothing newer was wanted for DONE_MS
     towline:lease:<release>     string   token of the worker that syncs this release now; expires when it dies
+    towline:asked:<release>     string   a judgement was asked for while a sync held the lease; expires like that
 
 A holder that is killed leaves the lease to expire (LEASE_MS); the sweep runs its job again. A holder that was paused
 finds its token gone; the claim on the Release fences what it may still write (design section 3).
@@ -228,6 +229,7 @@ class Lease:
     def __init__(self, broker: Broker, release: str, *, yields: bool = False) -> None:
         self._redis = broker.redis
         self._key = f"towline:lease:{release}"
+        self._asked = f"towline:asked:{release}"
         self._wanted = wanted_key(release)
         self._yields = yields
         self.token = (YIELDING if yields else "") + secrets.token_hex(12)
@@ -237,6 +239,17 @@ class Lease:
         if self._yields:
             return bool(self._redis.set(self._key, self.token, nx=True, px=LEASE_MS))
         return bool(self._redis.eval(TAKE, 1, self._key, self.token, str(LEASE_MS), YIELDING))
+
+    def acquire_or_ask(self) -> bool:
+        """Take it, or have its holder know that somebody wanted to judge the release meanwhile."""
+        if self.acquire():
+            return True
+        self._redis.set(self._asked, "", px=LEASE_MS)
+        return self.acquire()  # it may have been given back before that was written
+
+    def was_asked(self) -> bool:
+        """Whether somebody wanted to judge the release while this was held."""
+        return self._redis.getdel(self._asked) is not None
 
     def stand_firm(self) -> bool:
         """Yield no longer: this one is going to write; False when a sync has taken it over."""

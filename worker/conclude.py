@@ -62,8 +62,8 @@ def conclude(tools: Tools, arguments: ConcludeArguments) -> str:
         return "is gone"
     lease = Lease(tools.broker, arguments.release, yields=True)
     with tools.broker.guard():
-        if not lease.acquire():
-            return "a sync of it runs"
+        if not lease.acquire_or_ask():
+            return "a sync of it runs, and asks again"
     try:
         with every(RENEW_SECONDS, partial(renew, lease)):
             return _concluded(tools, name, view, lease)

@@ -101,9 +101,12 @@ def sync(tools: Tools, arguments: SyncArguments) -> str:
     finally:
         with tools.broker.guard():
             lease.drop()
+            was_asked = lease.was_asked()
         tools.views.stopped(name)
     if outcome is not None:
         _tell_others(tools, name, outcome)
+    if was_asked and outcome is not None and outcome.release is not None:
+        tools.queue.enqueue([conclude_call(str(name), revision=outcome.release.status.revision)])
     return text
 
 

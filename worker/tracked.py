@@ -73,11 +73,13 @@ def followed(before: Tracked | None, release: Release, *, now: float) -> Tracked
         # The claim was written before any object; where only the status after it was seen, the Release before both.
         newest = release if release.is_unfinished else before.release
         floor = number_of(newest.resource_version)
-    if release.status.objects != before.release.status.objects:
-        digests = {one.key: one.digest for one in before.release.status.objects}
-        written = frozenset(
-            one.key for one in release.status.objects if one.digest not in ("", digests.get(one.key))
-        )
+    if (
+        release.status.objects != before.release.status.objects
+        or release.status.hooks != before.release.status.hooks
+    ):
+        known = (*before.release.status.objects, *to_judge(before.release.status))
+        digests = {one.key: one.digest for one in known}
+        written = frozenset(one.key for one in to_judge(release.status) if digests.get(one.key) != one.digest)
     return Tracked(
         release=release,
         seen_at=now,

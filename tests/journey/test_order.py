@@ -18,7 +18,7 @@ services:
   payments: {path: services/payments}
 groups: {checkout: [orders, payments]}
 """
-WITHIN_SECONDS = 15  # some 3 s alone: a step each for three hooks and waves, seen by the watcher
+WITHIN_SECONDS = 15  # some 5 s: a step each for three hooks and waves, seen by the watcher
 
 
 def job(name: str, when: str, *, image: str = "example.com/job:1") -> str:

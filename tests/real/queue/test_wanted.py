@@ -160,3 +160,56 @@ def test_a_wish_for_one_release_is_none_for_another(queue):
 
     with pytest.raises(AccessError, match="production/orders"):
         queue.wishes.get("production/orders")
+
+
+def test_who_holds_the_lease_knows_that_a_judgement_was_asked_for_meanwhile(queue):
+    lease = Lease(queue.broker, RELEASE)
+    assert lease.acquire()
+
+    asked = Lease(queue.broker, RELEASE, yields=True).acquire_or_ask()
+    lease.drop()
+
+    assert not asked
+    assert [lease.was_asked(), lease.was_asked()] == [True, False]
+
+
+def test_a_lease_that_waits_for_something_else_leaves_its_wish_undone(queue):
+    enqueue(queue, wanted(1))
+    lease = Lease(queue.broker, RELEASE)
+    assert lease.acquire()
+
+    assert lease.leave(1)
+
+    assert queue.wishes.get(RELEASE) == queue.wishes.newest(RELEASE)
+    assert Lease(queue.broker, RELEASE).acquire()
+
+
+def test_a_lease_is_kept_when_something_newer_is_wanted(queue):
+    enqueue(queue, wanted(1))
+    lease = Lease(queue.broker, RELEASE)
+    assert lease.acquire()
+    enqueue(queue, wanted(2))
+
+    assert not lease.leave(1)
+    assert lease.held()
+
+
+def test_a_wish_that_was_carried_out_is_done_again_unless_a_newer_one_has_come(queue):
+    first, newer = wanted(5), wanted(9)
+    enqueue(queue, first)
+    finish(queue, 5)
+
+    queue.wishes.again(first.model_copy(update={"goes_on": "claim"}))
+    again = queue.wishes.get(RELEASE)
+    enqueue(queue, newer)
+    finish(queue, 9)
+    queue.wishes.again(first)
+
+    assert again is not None and again.goes_on == "claim"
+    assert queue.wishes.get(RELEASE) is None
+
+
+def finish(queue, sequence):
+    lease = Lease(queue.broker, RELEASE)
+    assert lease.acquire()
+    assert lease.finish(sequence)
