@@ -21,7 +21,7 @@ install: .venv/bin/kustomize  ## the program and what it needs, into .venv
 programs: install  ## build kube-apiserver, etcd, helm, ... into a cache, once
 	$(BIN)/python tests/programs/build.py --clean
 
-demo: install  ## a signed push, its jobs, objects applied, a bad push refused; CLUSTER=real for a real API server
+demo: install  ## pushes applied, a bad one refused, one that fails rolled back, drift healed; CLUSTER=real for a real API server
 	$(if $(filter real,$(CLUSTER)),$(MAKE) cluster)
 	$(BIN)/towline demo --cluster $(or $(CLUSTER),embedded)
 

@@ -85,7 +85,7 @@ def clock(config: Path | None) -> None:
     help="A small API server of its own, or the real one of `make cluster`.",
 )
 def demo(check: bool, cluster: str) -> None:
-    """Show the main job: a signed push, its jobs, objects applied, a bad push refused, a removal."""
+    """Show the main job: pushes applied, a bad one refused, one that fails rolled back, drift healed, a removal."""
     from towline.demo.story import tell
 
     sys.exit(tell(check=check, cluster=cluster))

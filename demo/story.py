@@ -143,6 +143,9 @@ class Story:
             self._revision("payments") == good and self._quarantined() == bad,
             f"it is quarantined: {short(bad)} is not applied a second time",
         )
+        told = self._towline.get(f"repositories/shop/revisions/{bad}")
+        words = [one["verdict"] for one in told["releases"]]
+        self._tell.check(words == ["rolled back"], f"is {short(bad)} live? {words[0]}")
 
     def _fix(self) -> None:
         self._tell.say("The next commit fixes it: that ends the quarantine.")
