@@ -93,8 +93,11 @@ class Records:
         token: str,
         group_kinds: Iterable[str],
         namespaces: Iterable[str],
+        pin: str = "",
     ) -> Release:
         """Take a release for one attempt, in one request; made when `release`, as it was read, is None.
+
+        `pin`: the revision that it is to stay at from now on, "" where its pin stays what it is.
 
         `group_kinds` (`Deployment.apps`) and `namespaces` are those about to be applied; the ApplySet's annotations also
         keep those of the objects before, until a later claim finds them gone. Raises Conflict: claimed by another
@@ -104,7 +107,7 @@ class Records:
         if release is None:
             return self._create(owner, annotations)
         _check_owner(owner, release)
-        patch = {
+        patch: Object = {
             "metadata": {
                 "resourceVersion": release.resource_version,
                 "uid": release.uid,
@@ -112,6 +115,8 @@ class Records:
                 "labels": {APPLYSET_ID: applyset_id(release.name, release.namespace)},
             }
         }
+        if pin:
+            patch["spec"] = {"pinned": pin}
         try:
             written = self._cluster.merge_patch(
                 RELEASE, release.name, release.namespace, patch, manager=APPLYSET_MANAGER

@@ -39,16 +39,14 @@ def claim(standing: Standing, plan: Plan, *, token: str, pin: str = "") -> Relea
 
     `pin`: the revision that it is to stay at, "" where its pin stays what it is. So what was refused before this pins nothing.
     """
-    release = standing.records.claim(
+    return standing.records.claim(
         standing.owner,
         standing.release,
         token=token,
         group_kinds=plan.group_kinds,
         namespaces=plan.additional_namespaces,
+        pin=pin,
     )
-    if pin and release.pinned != pin:
-        release = standing.records.set_spec(release, pinned=pin)
-    return release
 
 
 @dataclass(slots=True)
