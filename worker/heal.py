@@ -5,7 +5,8 @@ objects as they were applied, in mode `report` the status and an Event that say 
 revision that it is at: a suspended one too, and one that was rolled back to its stable one.
 
 Nothing is deleted here, and nothing made that a rollback would not make (worker/rollback.py). The fields that `ignore_drift`
-names are left to whoever changed them. Killed half-way: what is left differs still, and the watcher or the clock asks again.
+names are left to whoever changed them. Killed half-way, the claim says that a repair was cut off, and the job, which is run
+again, finishes it: what is left differs still, and the record is written even where nothing does.
 """
 
 from __future__ import annotations
@@ -35,12 +36,14 @@ from towline.worker.policy import Placed
 from towline.worker.repairs import REPAIRS, WINDOW_SECONDS, Repairs
 from towline.worker.rollback import plan_of_stored
 from towline.worker.send import send
+from towline.worker.stages import Stages
 from towline.worker.state import Standing, standing
 from towline.worker.sync import RENEW_SECONDS, let_others_go_on, renew
 from towline.worker.tools import Tools
 from towline.worker.written import Written
 
 BUSY_SECONDS = 1.0  # until it is looked at again, when a sync held the release
+HEALING = "heals-"  # how the claim of a repair starts: one that was cut off is finished here, not by a sync
 
 log = structlog.get_logger(__name__)
 
@@ -90,33 +93,39 @@ def heal(tools: Tools, arguments: HealArguments) -> str:
         with every(RENEW_SECONDS, partial(renew, lease)):
             repository, ref = str(view.status.get("repository", "")), str(view.status.get("ref", ""))
             place = standing(tools, name, repository=repository, ref=ref)
-            return _looked_after(tools, place, lease)
+            return _looked_after(tools, place, lease, Stages(tools.metrics))
     finally:
         with tools.broker.guard():
             lease.drop()
         let_others_go_on(tools, name)
 
 
-def _looked_after(tools: Tools, place: Standing, lease: Lease) -> str:
+def _looked_after(tools: Tools, place: Standing, lease: Lease, stages: Stages) -> str:
     release = place.release
-    if release is None or release.is_unfinished or is_to_be_brought_back(release.status):
+    if release is None or is_to_be_brought_back(release.status):
+        return "a sync goes first"
+    is_cut_off = release.is_unfinished and release.claim.startswith(HEALING)
+    if release.is_unfinished and not is_cut_off:
         return "a sync goes first"
     mode = release.status.verification.drift
     stored = release.status.stored_of(release.status.revision)
     if mode is DriftMode.OFF or stored is None:
         return "its drift is not looked at"
     plan = _of_recorded(plan_of_stored(place, stored), release)
-    found = _found(place, plan, release)
+    with stages("check"):
+        found = _found(place, plan, release)
     drifted = [one for one in found if one.counts]
     contested = Repairs(tools.broker, place.name).contested(now=time.time())
     if mode is DriftMode.REPORT:
         return _report(tools, place, release, [str(one) for one in drifted], found)
     left = [_left_alone(one) for one in drifted if str(one.item.key) in contested]
     to_do = [one for one in drifted if str(one.item.key) not in contested and not one.refused]
-    if not to_do:
+    if not to_do and not is_cut_off:
         lines = [*left, *(str(one) for one in drifted if one.refused)]
         return _report(tools, place, release, lines, found)
-    return _repair(tools, place, plan, to_do, left, lease)
+    written = _repair(place, plan, to_do, lease, stages)
+    with stages("record"):
+        return _repaired(tools, place, written, to_do, left)
 
 
 def _left_alone(one: Drifted) -> str:
@@ -161,14 +170,7 @@ def _changed(place: Standing, plan: Plan, release: Release, item: Placed) -> Dri
     )
 
 
-def _repair(
-    tools: Tools,
-    place: Standing,
-    plan: Plan,
-    to_do: Sequence[Drifted],
-    left: Sequence[str],
-    lease: Lease,
-) -> str:
+def _repair(place: Standing, plan: Plan, to_do: Sequence[Drifted], lease: Lease, stages: Stages) -> Written:
     keys = {one.item.key: one.item for one in to_do}
     plan = replace(
         plan,
@@ -177,18 +179,26 @@ def _repair(
         leave=plan.leave
         + tuple(one for one in plan.recorded if one.key not in keys and one not in plan.leave),
     )
-    release = claim(place, plan, token=lease.token)
-    applied = apply(place.target, plan, claim=Guard(place.records, release, lease))
+    with stages("claim"):
+        release = claim(place, plan, token=HEALING + lease.token)
+    with stages("apply"):
+        applied = apply(place.target, plan, claim=Guard(place.records, release, lease))
     stored = release.status.stored_of(release.status.revision)
     assert stored is not None
-    written = Written(release=release, stored=stored, plan=plan, applied=applied, pruned=None)
-    Repairs(tools.broker, place.name).note(keys, now=time.time())
-    refused = [f"not put back: {problem}" for problem in applied.problems]
+    return Written(release=release, stored=stored, plan=plan, applied=applied, pruned=None)
+
+
+def _repaired(
+    tools: Tools, place: Standing, written: Written, to_do: Sequence[Drifted], left: Sequence[str]
+) -> str:
+    """Record and tell what was put back."""
+    Repairs(tools.broker, place.name).note([one.item.key for one in to_do], now=time.time())
+    refused = [f"not put back: {problem}" for problem in written.applied.problems]
     lines = (*left, *refused)
-    status = release.status.model_copy(update={"objects": written.objects, "drift": lines})
-    release = place.records.write_status(release, status)
+    status = written.release.status.model_copy(update={"objects": written.objects, "drift": lines})
+    release = place.records.write_status(written.release, status)
     show_release(tools, place, release)
-    text = "; ".join(str(one) for one in to_do)
+    text = "; ".join(str(one) for one in to_do) or "everything, by a job that was cut off"
     announce(place.records, release, reason="DriftHealed", message=f"put back: {text}")
     if lines:
         announce(place.records, release, reason="Drifted", message="; ".join(lines))
