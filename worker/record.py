@@ -161,8 +161,19 @@ def _with_rollback(
 
 
 def with_new(history: Sequence[HistoryEntry], entry: HistoryEntry) -> tuple[HistoryEntry, ...]:
-    """The history with a new attempt; one before it that nobody knows yet to be healthy ended without that."""
+    """The history with a new attempt; one before it that nobody knows yet to be healthy ended without that.
+
+    The same attempt, run again since its worker died after it was recorded, keeps its entry.
+    """
+    newest = history[0] if history else None
+    if newest is not None and newest.received_at is not None and _wish_of(newest) == _wish_of(entry):
+        return (newest.model_copy(update={"result": entry.result, "cause": entry.cause}), *history[1:])
     return (entry, *_superseded(history))
+
+
+def _wish_of(entry: HistoryEntry) -> tuple[object, ...]:
+    """What was asked for, when and by whom."""
+    return (entry.revision, entry.trigger, entry.triggered_by, entry.received_at)
 
 
 def _superseded(history: Sequence[HistoryEntry]) -> tuple[HistoryEntry, ...]:
