@@ -45,6 +45,7 @@ class Point(StrEnum):
     DELIVERY_ENQUEUED = "delivery.enqueued"  # by the receiver, and not answered yet
     JOB_TAKEN = "job.taken"
     OBJECT_SENT = "object.sent"  # one object of several was applied
+    SPEC_WRITTEN = "spec.written"  # an operator's word is in the Release, and not carried out yet
     JOB_ENDING = "job.ending"  # everything is done, and the books are still open
     JOB_ENDED = "job.ended"  # the books are closed, and RQ does not know it yet
 

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 import structlog
 
 from towline.shared.errors import NotFound, Unavailable
+from towline.shared.faults import Point, fault
 from towline.shared.jobs import (
     PushArguments,
     QueueName,
@@ -53,6 +54,7 @@ def steer(tools: Tools, arguments: SteerArguments) -> str:
         if place.release is None:
             raise NotFound(f"there is no release {name}", hint="see `towline status` for those there are")
         release = place.records.set_spec(place.release, **_spec(arguments, place.release))
+        fault(Point.SPEC_WRITTEN)
         log.info("release.steered", release=str(name), action=arguments.action, operator=arguments.operator)
         text = heed(tools, place, release, operator=arguments.operator)
         return text or f"{arguments.action}: it was so already"
@@ -82,7 +84,8 @@ def heed(tools: Tools, place: Standing, release: Release, *, operator: str = KUB
     if release.generation == status.observed_generation:
         return ""
     if release.pinned and release.pinned != status.revision:
-        _want(tools, place, release, operator)
+        if not _is_wanted(tools, place, release.pinned):
+            _want(tools, place, release, operator)
         return _note(tools, place, release, f"pinned to {short(release.pinned)} by {operator}")
     if not release.pinned:
         _follow(tools, place, release)
@@ -134,6 +137,13 @@ def _follow(tools: Tools, place: Standing, release: Release) -> None:
         received_at=time.time(),
     )
     tools.queue.enqueue([push_call(arguments, queue=QueueName.URGENT)])
+
+
+def _is_wanted(tools: Tools, place: Standing, revision: str) -> bool:
+    """Whether an operator's rollback to it, which pins before it applies, is on its way already."""
+    with tools.broker.guard():
+        wanted = tools.queue.wishes.get(str(place.name))
+    return wanted is not None and wanted.rollback and wanted.revision == revision
 
 
 def _want(tools: Tools, place: Standing, release: Release, operator: str) -> None:
