@@ -291,7 +291,7 @@ def towline(install: Callable[..., Towline], request: pytest.FixtureRequest) -> 
 
 
 @pytest.fixture(scope="module")
-def shared_towline(
+def shared_installation(
     tmp_path_factory: pytest.TempPathFactory,
     _redis_of_the_run: RedisServer,
     _database_numbers: Iterator[int],
@@ -299,7 +299,7 @@ def shared_towline(
     kustomize: Path,
     request: pytest.FixtureRequest,
 ) -> Iterator[Towline]:
-    """An installation that runs (`towline up`) for all tests of a module: every branch is deployed to `staging`."""
+    """An installation for all tests of a module, in which nothing runs yet: every branch is deployed to `staging`."""
     folder = tmp_path_factory.mktemp("shared-towline")
     (folder / "git").mkdir()
     git_server = GitServer(folder / "git")
@@ -315,11 +315,17 @@ def shared_towline(
         repository={"branches": {"**": ["staging"]}},
         sync={"workers": SHARED_WORKERS},
     )
-    installation.start("up")
     yield installation
     installation.stop()
     git_server.stop()
     delete_namespace(control_plane, namespace)
+
+
+@pytest.fixture(scope="module")
+def shared_towline(shared_installation: Towline) -> Towline:
+    """The same, running (`towline up`)."""
+    shared_installation.start("up")
+    return shared_installation
 
 
 SHARED_WORKERS = 6  # that many die at once, and others go on

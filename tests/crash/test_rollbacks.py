@@ -1,0 +1,281 @@
+"""Killed at every step of a verdict, a rollback, an operator's word and a repair, a worker leaves nothing half-done.
+
+One installation for all: a service for each point. While workers die nobody else is at work, neither clock nor watcher, so
+that each point is met by the job that it is meant for; then both are started, and everything has to come right.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import pytest
+import yaml
+from parts.control_plane import ControlPlane
+from parts.eventually import eventually
+from parts.failing import FAILS, Fails
+from parts.manifests import config_map, deployment, several
+from parts.towline import Towline
+
+from towline.shared.faults import Point
+from towline.shared.jobs import (
+    Call,
+    QueueName,
+    SteerArguments,
+    Steering,
+    conclude_call,
+    heal_call,
+    steer_call,
+    sync_call,
+)
+from towline.shared.model import Object, Phase, Result, Trigger
+from towline.shared.queue import OUTBOX
+from towline.shared.release import Release
+from towline.shared.wanted import Wanted
+
+AGAIN_SECONDS = (
+    60  # 15 s until a silent worker counts as dead, two sweeps, a lease of 12 s, and some fifty jobs
+)
+
+# The end of a stage and the begin of the next are the same line, where nothing lies between.
+OF_A_ROLLBACK = [
+    "load.begin",
+    "plan.begin",
+    "check.begin",
+    "claim.begin",
+    "claim.end",
+    Point.OBJECT_SENT,
+    "apply.end",
+    "prune.end",
+    "record.end",
+]
+OF_A_VERDICT = [
+    Point.JOB_TAKEN,
+    "judge.begin",
+    "judge.end",
+    "cause.end",
+    "conclude.end",
+    *OF_A_ROLLBACK,
+    Point.JOB_ENDING,
+]
+OF_AN_OPERATORS_ROLLBACK = ["find.end", *OF_A_ROLLBACK, Point.JOB_ENDING]
+OF_A_REPAIR = ["check.begin", "claim.begin", "claim.end", Point.OBJECT_SENT, "apply.end", "record.end"]
+OF_A_WORD = [Point.JOB_TAKEN, Point.SPEC_WRITTEN, Point.JOB_ENDING]
+
+
+def named(beginning: str, points: Sequence[str]) -> dict[str, str]:
+    """The point at which each of these services loses its worker."""
+    return {f"{beginning}-{point.replace('.', '-')}": point for point in points}
+
+
+FAILING = named("failing", OF_A_VERDICT)
+RETURNING = named("returning", OF_AN_OPERATORS_ROLLBACK)
+DRIFTING = named("drifting", OF_A_REPAIR)
+SUSPENDED = named("suspended", OF_A_WORD)
+
+
+def service(name: str, number: int, *, fails: Fails | None = None) -> str:
+    """A Deployment and a ConfigMap that change, a ConfigMap that comes and one that goes."""
+    workload = yaml.safe_load(deployment(name, image=f"example.com/app:{number}", replicas=1))
+    if fails:
+        workload["spec"]["template"]["metadata"]["annotations"] = {FAILS: fails.value}
+    return several(
+        yaml.safe_dump(workload),
+        config_map(name, number=str(number)),
+        config_map(f"{name}-only-{number}"),
+    )
+
+
+@dataclass(frozen=True)
+class Killed:
+    """The revisions of all services, before and after their workers were killed."""
+
+    first: str
+    second: str
+    bad: str
+
+
+def push(towline: Towline, names: Sequence[str], number: int, *, fails: Fails | None = None) -> str:
+    files = {f"services/{name}/app.yaml": service(name, number, fails=fails) for name in names}
+    revision = towline.origin.commit(files)
+    towline.deliver(revision)
+    return revision
+
+
+def wait(towline: Towline, names: Sequence[str], phase: Phase, revision: str, *, within: float = 40) -> None:
+    """Until all of them are there."""
+
+    def missing() -> list[str]:
+        found = {name: towline.release(name) for name in names}
+        return [
+            f"{name}: {one and one.status.phase}, {one and one.status.message}"
+            for name, one in found.items()
+            if one is None or (one.status.phase, one.status.revision) != (phase, revision)
+        ]
+
+    eventually(lambda: not missing(), within=within, every=0.2, explain=missing)
+
+
+def kill_at(towline: Towline, point: str, call: Call, wanted: Wanted | None = None) -> None:
+    """Have the worker that takes this job die at a point."""
+    towline.arm(point)
+    towline.tools.queue.enqueue([call], [wanted] if wanted else [])
+    eventually(lambda: towline.is_met(point), within=10)
+
+
+def pods_have_failed(plane: ControlPlane, namespace: str, count: int) -> bool:
+    pods = json.loads(plane.kubectl("-n", namespace, "get", "pods", "-o", "json"))["items"]
+    return str(pods).count("ImagePullBackOff") >= count
+
+
+def return_to(towline: Towline, name: str, revision: str) -> Wanted:
+    """What `towline rollback` asks for."""
+    return Wanted(
+        release=f"staging/{name}",
+        repository="shop",
+        ref="refs/heads/main",
+        revision=revision,
+        sequence=towline.tools.queue.wishes.next_sequence(),
+        trigger=Trigger.OPERATOR,
+        operator="ada",
+        received_at=time.time(),
+        rollback=True,
+        pin=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def killed(shared_installation: Towline, control_plane: ControlPlane) -> Killed:
+    """A worker killed at each point; then a clock and a watcher."""
+    towline = shared_installation
+    namespace = towline.config.environment("staging").namespace
+    towline.start("worker")
+    clock = towline.start("clock")
+    first = push(towline, [*FAILING, *RETURNING, *DRIFTING, *SUSPENDED], 1)
+    wait(towline, [*FAILING, *RETURNING, *DRIFTING, *SUSPENDED], Phase.HEALTHY, first)
+    second = push(towline, list(RETURNING), 2)
+    wait(towline, list(RETURNING), Phase.HEALTHY, second)
+    clock.stop()
+    eventually(lambda: towline.tools.broker.redis.hlen(OUTBOX) == 0)
+    bad = push(towline, list(FAILING), 3, fails=Fails.IMAGE)
+    wait(towline, list(FAILING), Phase.VERIFYING, bad)
+    eventually(lambda: pods_have_failed(control_plane, namespace, len(FAILING)), within=10)
+
+    for name, point in FAILING.items():
+        kill_at(towline, point, conclude_call(f"staging/{name}", revision=bad, queue=QueueName.SYNCS))
+    for name, point in RETURNING.items():
+        call = sync_call(f"staging/{name}", revision=first, trigger=Trigger.OPERATOR, queue=QueueName.URGENT)
+        kill_at(towline, point, call, return_to(towline, name, first))
+    for name, point in DRIFTING.items():
+        patch = json.dumps({"data": {"number": "drifted"}})
+        control_plane.kubectl("-n", namespace, "patch", "configmap", name, "--type=merge", "-p", patch)
+        kill_at(towline, point, heal_call(f"staging/{name}", queue=QueueName.URGENT))
+    for name, point in SUSPENDED.items():
+        word = SteerArguments(release=f"staging/{name}", action=Steering.SUSPEND, operator="ada")
+        kill_at(towline, point, steer_call(word))
+
+    towline.start("clock")
+    towline.start("watcher")
+    return Killed(first=first, second=second, bad=bad)
+
+
+def live(towline: Towline, kind: str, name: str, api_version: str = "v1") -> Object | None:
+    environment = towline.tools.config.environment("staging")
+    cluster = towline.tools.cluster(environment)
+    return cluster.get(cluster.resource(api_version, kind), name, environment.namespace)
+
+
+def finished(
+    towline: Towline, name: str, phase: Phase, also: Callable[[Release], bool] = lambda _: True
+) -> Release:
+    """The release once it has come to this phase and nothing of it is half-done."""
+
+    def is_there() -> Release | None:
+        release = towline.release(name)
+        assert release is not None
+        is_done = release.status.phase is phase and not release.is_unfinished and also(release)
+        return release if is_done else None
+
+    return eventually(is_there, within=AGAIN_SECONDS, every=0.2, explain=lambda: towline.release(name))
+
+
+def assert_is_whole(towline: Towline, name: str, *, gone: int) -> None:
+    """Everything of the first revision is there, and nothing of another."""
+    workload = live(towline, "Deployment", name, "apps/v1")
+    assert workload is not None
+    template = workload["spec"]["template"]
+    assert template["spec"]["containers"][0]["image"] == "example.com/app:1"
+    assert FAILS not in template["metadata"].get("annotations", {})
+    assert workload["metadata"]["generation"] == 3  # each revision once, and back once
+    settings = live(towline, "ConfigMap", name)
+    assert settings is not None
+    assert settings["data"] == {"number": "1"}
+    assert live(towline, "ConfigMap", f"{name}-only-1") is not None
+    assert live(towline, "ConfigMap", f"{name}-only-{gone}") is None
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_a_worker_killed_while_it_judges_or_brings_back_leaves_nothing_of_the_failed_revision(
+    shared_installation: Towline, killed: Killed, name: str
+):
+    towline = shared_installation
+
+    status = finished(towline, name, Phase.ROLLED_BACK).status
+
+    assert (status.revision, status.stable_revision) == (killed.first, killed.first)
+    assert status.quarantined is not None
+    assert status.quarantined.revision == killed.bad
+    assert_is_whole(towline, name, gone=3)
+    attempts = [entry.result for entry in status.history if entry.revision == killed.bad]
+    assert attempts == [Result.ROLLED_BACK]
+
+
+@pytest.mark.parametrize("name", RETURNING)
+def test_a_worker_killed_while_an_operator_goes_back_ends_there_and_pinned(
+    shared_installation: Towline, killed: Killed, name: str
+):
+    towline = shared_installation
+
+    release = finished(towline, name, Phase.HEALTHY, lambda one: one.status.revision == killed.first)
+
+    assert release.pinned == killed.first
+    assert_is_whole(towline, name, gone=2)
+    assert [entry.triggered_by for entry in release.status.history].count("ada") == 1
+
+
+@pytest.mark.parametrize("name", DRIFTING)
+def test_a_worker_killed_while_it_puts_back_what_somebody_changed_does_so_all_the_same(
+    shared_installation: Towline, killed: Killed, name: str
+):
+    towline = shared_installation
+
+    def is_put_back(_: Release) -> bool:
+        found = live(towline, "ConfigMap", name)
+        return found is not None and found["data"] == {"number": "1"}
+
+    status = finished(towline, name, Phase.HEALTHY, is_put_back).status
+
+    assert (status.revision, len(status.history)) == (killed.first, 1)
+
+
+@pytest.mark.parametrize("name", SUSPENDED)
+def test_a_worker_killed_while_it_carries_out_an_operators_word_does_so_all_the_same(
+    shared_installation: Towline, killed: Killed, name: str
+):
+    towline = shared_installation
+
+    release = finished(towline, name, Phase.SUSPENDED)
+
+    assert (release.suspended, release.generation) == (True, release.status.observed_generation)
+    assert "ada" in release.status.message or "an edit" in release.status.message
+
+
+def test_after_all_of_them_nothing_waits(shared_installation: Towline, killed: Killed):
+    redis = shared_installation.tools.broker.redis
+
+    eventually(lambda: redis.hlen(OUTBOX) == 0, within=AGAIN_SECONDS, explain=lambda: redis.hkeys(OUTBOX))
+
+    assert not list(redis.scan_iter("rq:failed:*"))
+    assert shared_installation.tools.views.verifying() == {}
