@@ -9,7 +9,7 @@ State: when each pod was first seen as it is, so that the next step is taken aft
 from __future__ import annotations
 
 import re
-import secrets
+import time
 from collections.abc import Callable, Iterable, Iterator
 
 from towline.demo.managed import now
@@ -145,7 +145,7 @@ def _warning(pod: Object, container: Object, reason: str) -> Create:
     metadata = pod["metadata"]
     involved = {name: metadata[name] for name in ("name", "namespace", "uid")}
     path = f"spec.containers{{{container['name']}}}"
-    name = f"{name_of(pod)}.{secrets.token_hex(8)}"
+    name = f"{name_of(pod)}.{time.time_ns():x}"  # as real ones: in the order of time
     return Create(
         {
             "apiVersion": "v1",
