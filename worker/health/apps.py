@@ -10,7 +10,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from towline.shared.model import Health, Object
-from towline.worker.health.status import Judgement, conditions_of, integer, is_true, mapping, part, text
+from towline.shared.objects import applied_entry
+from towline.worker.health.status import (
+    Condition,
+    Judgement,
+    conditions_of,
+    integer,
+    is_true,
+    mapping,
+    part,
+    text,
+)
 
 UNSEEN: Judgement = (Health.PROGRESSING, "its controller has not seen it yet")
 
@@ -24,7 +34,11 @@ def deployment(object: Object) -> Judgement:
     if "observedGeneration" not in status:
         return UNSEEN
     progressing = conditions_of(object).get("Progressing")
-    if progressing and progressing.reason == "ProgressDeadlineExceeded":
+    if (
+        progressing
+        and progressing.reason == "ProgressDeadlineExceeded"
+        and not _is_of_before(progressing, object)
+    ):
         return Health.FAILED, progressing.text
     updated, available = integer(status.get("updatedReplicas")), integer(status.get("availableReplicas"))
     if updated < wanted:
@@ -34,6 +48,17 @@ def deployment(object: Object) -> Judgement:
     if available < updated:
         return Health.PROGRESSING, f"{available} of {updated} new replicas are available"
     return Health.HEALTHY, f"{available} of {wanted} replicas are available"
+
+
+def _is_of_before(progressing: Condition, object: Object) -> bool:
+    """Whether a missed deadline is that of an earlier spec.
+
+    A Deployment that goes back to a ReplicaSet which it still has keeps this condition, at the new generation already, until
+    the first pod is made: only a new ReplicaSet resets it (kubernetes/pkg/controller/deployment/sync.go, getNewReplicaSet).
+    A deadline is a second at least, so one of this spec is later than our apply, at the seconds in which both are written.
+    """
+    applied = text((applied_entry(object) or {}).get("time"))
+    return bool(applied and progressing.updated) and progressing.updated <= applied
 
 
 def stateful_set(object: Object) -> Judgement:

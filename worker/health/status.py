@@ -28,6 +28,7 @@ class Condition:
     status: str
     reason: str
     message: str
+    updated: str = ""  # as the object has it: RFC 3339, seconds, UTC; few kinds say it
 
     @property
     def text(self) -> str:
@@ -82,7 +83,11 @@ def entries(conditions: Any, generation: int | None) -> Iterator[Condition]:  # 
         if generation is not None and isinstance(observed, int) and observed != generation:
             continue
         yield Condition(
-            item["type"], text(item.get("status")), text(item.get("reason")), text(item.get("message"))
+            item["type"],
+            text(item.get("status")),
+            text(item.get("reason")),
+            text(item.get("message")),
+            text(item.get("lastUpdateTime")),
         )
 
 

@@ -27,6 +27,17 @@ def workload(kind: str, status: dict[str, Any], **spec: Any) -> Object:
 DONE = {"replicas": 3, "updatedReplicas": 3, "readyReplicas": 3, "availableReplicas": 3}
 ROLLED_OUT = {"updateRevision": "b", "currentRevision": "a"}
 
+
+def late(*, said: str, applied: str) -> Object:
+    """A Deployment whose deadline was missed then, and which we applied at that time."""
+    missed = {**condition("Progressing=False ProgressDeadlineExceeded"), "lastUpdateTime": said}
+    entry = {"manager": "towline", "operation": "Apply", "time": applied}
+    deployment = workload("Deployment", {"conditions": [missed]}, replicas=1)
+    return {**deployment, "metadata": {**deployment["metadata"], "managedFields": [entry]}}
+
+
+NOON, LATER = "2026-11-25T12:00:00Z", "2026-11-25T12:00:01Z"
+
 CASES: list[tuple[str, Object, Health]] = [
     ("deployment", workload("Deployment", DONE, replicas=3), Health.HEALTHY),
     ("deployment of none", workload("Deployment", {}, replicas=0), Health.HEALTHY),
@@ -39,6 +50,9 @@ CASES: list[tuple[str, Object, Health]] = [
         workload("Deployment", {"conditions": conditions("Progressing=False ProgressDeadlineExceeded")}),
         Health.FAILED,
     ),
+    ("deployment too late with this spec", late(said=LATER, applied=NOON), Health.FAILED),
+    ("deployment that was too late before", late(said=NOON, applied=LATER), Health.PROGRESSING),
+    ("deployment that was too late in that second", late(said=NOON, applied=NOON), Health.PROGRESSING),
     ("set", workload("StatefulSet", DONE, replicas=3), Health.HEALTHY),
     ("set scaled down", workload("StatefulSet", DONE, replicas=2), Health.PROGRESSING),
     ("set rolling", workload("StatefulSet", {**DONE, **ROLLED_OUT, "updatedReplicas": 1}, replicas=3), Health.PROGRESSING),
