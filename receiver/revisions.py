@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from towline.receiver.api_models import NotDeployed, RevisionAnswer, RevisionVerdict, time_of
 from towline.receiver.caller import Caller, covers
-from towline.receiver.verdicts import Line, Whole, Word, line_of, whole_of
+from towline.receiver.verdicts import Line, Whole, Word, line_of, speaks_of, whole_of
 from towline.shared.branches import HEADS
 from towline.shared.config import Config, Repository
 from towline.shared.contained import tips_with
@@ -74,7 +74,8 @@ class Question:
         }
         own = self._touched(self.revision) or {}
         lines: dict[ReleaseName, Line] = {}
-        for name in {*views, *map(ReleaseName.parse, own)}:
+        speaking = [name for name, view in views.items() if speaks_of(view, self.revision)]
+        for name in {*speaking, *map(ReleaseName.parse, own)}:
             line = self._line(self.revision, own.get(str(name)), name, views.get(name))
             if line is not None:
                 lines[name] = self._followed(line, name, views.get(name))

@@ -79,6 +79,14 @@ def status_of(view: ReleaseView) -> ReleaseStatus:
         return ReleaseStatus()
 
 
+def speaks_of(view: ReleaseView, revision: str) -> bool:
+    """Whether a release as it stands says anything of this revision; cheap, since it is asked of all of them."""
+    named = [view.status.get("revision")]
+    for part in (view.status.get("quarantined"), view.status.get("pending")):
+        named.append(part.get("revision") if isinstance(part, dict) else None)
+    return revision in named
+
+
 def line_of(revision: str, touched: Touched | None, view: ReleaseView | None) -> Line | None:
     """What became of this revision; one that is superseded names what stands `instead`, whose word is still to be found."""
     status = status_of(view) if view is not None else ReleaseStatus()

@@ -1,5 +1,7 @@
 """What is said of a revision at one release, by what was told of it and where the release stands."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -131,3 +133,12 @@ def test_the_verdict_over_all_releases(lines: list[Line], whole: Whole) -> None:
 def test_a_revision_that_touches_nothing_is_live_once_it_was_read() -> None:
     assert whole_of([], is_known=True) is Whole.LIVE
     assert whole_of([], is_known=False) is Whole.UNKNOWN
+
+
+def test_the_contract_names_every_word() -> None:
+    contract = Path(__file__).parents[3].joinpath("docs/contract.md").read_text()
+    (row,) = (line for line in contract.splitlines() if line.startswith("| verdicts of a revision |"))
+    each, _, whole = row.partition("over all")
+
+    assert set(re.findall(r"`([a-z ]+)`", each)) == set(Word)
+    assert set(re.findall(r"`([a-z ]+)`", whole)) == set(Whole)
