@@ -78,10 +78,10 @@ def test_a_rollback_to_a_revision_without_the_service_removes_nothing(engine):
 
 
 def test_commits_of_one_push_are_known_to_be_contained_in_its_tip(engine):
-    deployed(engine, a="1")
-    engine.push()  # the mirror begins at the tip that it saw first
+    first = deployed(engine, a="1")  # where the history of the mirror begins
     older = engine.commit({ORDERS: config_map("orders", a="2")})
     newest = deployed(engine, a="3")
 
+    assert tips_with(engine.tools.broker, "shop", first) == {"refs/heads/main": first}
     assert tips_with(engine.tools.broker, "shop", older) == {"refs/heads/main": newest}
     assert tips_with(engine.tools.broker, "shop", newest) == {"refs/heads/main": newest}
