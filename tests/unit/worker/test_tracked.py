@@ -176,6 +176,26 @@ def test_an_object_that_stays_as_it_was_seen_counts_after_a_while():
     assert health(tracked, cache_of(deployment(version=40)), at=2.0 + SETTLE_SECONDS) is Health.HEALTHY
 
 
+def test_the_last_run_of_a_hook_is_not_taken_for_the_one_just_started():
+    hook = {
+        "group": "apps",
+        "kind": "Deployment",
+        "namespace": "shop",
+        "name": "orders",
+        "moment": "pre-sync",
+    }
+    pending = {"revision": "b" * 40, "moment": "pre-sync", "left": 1, "since": NOW.isoformat()}
+    tracked = followed(None, release(version=50, phase="Healthy", objects=[]), now=0.0)
+    tracked = followed(tracked, release(version=90, phase="Healthy", objects=[], claim="c2"), now=1.0)
+    running = {"pending": pending, "hooks": [{**hook, "revision": "b" * 40}]}
+    begun = release(version=105, phase="Healthy", objects=[], claim="c2", recorded="c2", **running)
+
+    tracked = followed(tracked, begun, now=2.0)
+
+    assert health(tracked, cache_of(deployment(version=40)), at=2.1) is None
+    assert health(tracked, cache_of(deployment(version=101)), at=2.1) is Health.HEALTHY
+
+
 HEALTHY, FAILED, PROGRESSING = Health.HEALTHY, Health.FAILED, Health.PROGRESSING
 LATER = NOW + timedelta(hours=1)
 QUARANTINED = {"revision": "b" * 40}
