@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from towline.shared.errors import RenderError
@@ -290,10 +290,10 @@ def _decoded(text: str) -> str:
 
 def values_named(object: Object, names: tuple[str, ...]) -> Iterator[str]:
     """The values of these annotations or labels, in the order of `names`, without blanks around."""
-    read: tuple[Callable[[Object], Mapping[str, Any]], ...] = (annotations_of, labels_of)
+    parts = (annotations_of(object), labels_of(object))
     for name in names:
-        for part in read:
-            value = part(object).get(name)
+        for part in parts:
+            value = part.get(name)
             if isinstance(value, str):
                 yield value.strip()
 

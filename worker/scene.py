@@ -6,6 +6,7 @@ State: in memory, owned by one thread.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
@@ -39,6 +40,9 @@ class Scene:
         self.outdated: set[tuple[str, str]] = (
             set()
         )  # kinds whose rules changed: to be listed and judged again
+        self.is_other = True  # whether something else is to be watched since `wanted` was last asked
+        self._members: dict[str, frozenset[Selection]] = {}  # by the id of the ApplySet
+        self._held: Counter[Selection] = Counter()  # how many releases hold objects in it
         self._listings: dict[Selection, set[str]] = {}
         self._listed: set[Selection] = set()  # of Releases
 
@@ -49,9 +53,8 @@ class Scene:
 
     def wanted(self, namespaces: Iterable[str] | None) -> set[Selection]:
         """What is to be watched; `namespaces`: where Releases are looked for, None for everywhere."""
-        wanted = release_selections(namespaces)
-        for set_id, one in self.tracked.items():
-            wanted.update(member_selections(one.release, self.environments[set_id]))
+        self.is_other = False
+        wanted = release_selections(namespaces) | set(self._held)
         # Where one release judges a kind by a rule of its own, its objects are watched whole for all of them.
         return wanted - {replace(one, metadata_only=True) for one in wanted if not one.metadata_only}
 
@@ -137,9 +140,21 @@ class Scene:
         before = self.tracked.get(set_id)
         self.tracked[set_id] = followed(before, release, now=now)
         self.environments[set_id] = environment
+        self._hold(set_id, frozenset(member_selections(release, environment)))
         if before is not None:
             self._compare_rules(before.release, release)
         return set_id
+
+    def _hold(self, set_id: str, members: frozenset[Selection]) -> None:
+        """These are the selections of a release now; counted, since a thousand releases share a handful."""
+        before = self._members.get(set_id, frozenset())
+        if members == before:
+            return
+        self._members[set_id] = members
+        self._held.update(members - before)
+        self._held.subtract(before - members)
+        self._held += Counter()  # without those that nobody holds any more
+        self.is_other = True
 
     def _compare_rules(self, before: Release, release: Release) -> None:
         old, new = before.status.verification.health, release.status.verification.health
@@ -161,4 +176,6 @@ class Scene:
     def _forget(self, set_id: str) -> set[str]:
         self.tracked.pop(set_id, None)
         self.environments.pop(set_id, None)
+        self._hold(set_id, frozenset())
+        self._members.pop(set_id, None)
         return {set_id}

@@ -28,7 +28,6 @@ from towline.shared.errors import ClusterError, RedisDown
 from towline.shared.jobs import QueueName, conclude_call, heal_call
 from towline.shared.metrics import Metrics
 from towline.shared.model import DriftMode
-from towline.shared.objects import GROUP
 from towline.shared.queue import Queue
 from towline.shared.release import RELEASE
 from towline.shared.views import Views
@@ -168,8 +167,7 @@ class Watcher:
         else:
             self._complaints.pop(selection, None)
         self.dirty |= self.scene.take(message, now=time.monotonic())
-        if (selection.group, selection.kind) == (GROUP, RELEASE.kind):
-            self._is_changed = True
+        self._is_changed |= self.scene.is_other
 
     def _complain(self, selection: Selection, failed: Failed) -> None:
         """Say it once; where Releases may not be watched everywhere, watch them where they can be."""
