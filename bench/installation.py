@@ -58,6 +58,8 @@ class Installation:
             environment
         ).ensure_crd()  # so that Releases can be watched before the first
         self.process = self.towline.start("up")
+        made = self.towline.run("token", "create", "--scope", "admin").stdout
+        self.token = next(word for word in made.split() if word.startswith("tow_"))
         self._secret = self.towline.config.repositories[0].webhook.secrets[0].value().encode()
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
 """Measures the path of a push on this machine: real control plane, real Redis, real processes, local HTTP for Git.
 
-    python bench/run.py [--services 10,100] [--repeat 5] [--singles 25]
+    python bench/run.py [--services 10,100] [--repeat 5] [--singles 25] [--bare]
 
 Prints a table and writes bench/results/<date>.json. `webhook to applied` is taken from outside: from before a signed push
 is sent until a watch shows the Release's status at that revision. See docs/performance.md.
@@ -37,8 +37,10 @@ UNCHANGED = 25  # pushes that change nothing deployed
 class Round:
     """All measurements for one number of services."""
 
-    def __init__(self, installation: Installation, raw: RawLimit, plane: ControlPlane, services: int) -> None:
-        self.installation, self.raw, self.plane = installation, raw, plane
+    def __init__(
+        self, installation: Installation, raw: RawLimit, plane: ControlPlane, services: int, *, bare: bool
+    ) -> None:
+        self.installation, self.raw, self.plane, self.bare = installation, raw, plane, bare
         self.names = names(services)
         self.services = services
         self.version = 1
@@ -61,8 +63,15 @@ class Round:
         """An install of all services in one environment."""
         branch = "main" if environment == MAIN else environment
         seconds = self.push(self.files(1), self.names, branch=branch, environment=environment)
-        self.installation.settle_health()
+        self._settle()
         return seconds
+
+    def _settle(self) -> None:
+        """Wait until the judging is over, too; without controllers nothing ever becomes healthy."""
+        if self.bare:
+            self.installation.settle()
+        else:
+            self.installation.settle_health()
 
     def everything(self, repeat: int) -> list[float]:
         """Pushes that change all services."""
@@ -70,7 +79,7 @@ class Round:
         for _ in range(repeat):
             self.version += 1
             seconds.append(self.push(self.files(self.version), self.names, branch="main", environment=MAIN))
-            self.installation.settle_health()
+            self._settle()
         return seconds
 
     def one(self, index: int) -> tuple[float, dict[str, Any]]:
@@ -204,6 +213,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--services", default="10,100", help="numbers of services, one round each")
     parser.add_argument("--repeat", type=int, default=5, help="installs and pushes that change all")
     parser.add_argument("--singles", type=int, default=25, help="pushes that change one service")
+    parser.add_argument(
+        "--bare",
+        action="store_true",
+        help="etcd and kube-apiserver alone: no controller competes for the cores",
+    )
     return parser.parse_args()
 
 
@@ -221,13 +235,16 @@ def main() -> int:
         try:
             plane.start()
             redis.start()
+            if asked.bare:
+                for process in plane.controllers:
+                    process.stop()
             for index, services in enumerate(map(int, asked.services.split(","))):
                 environments = [MAIN, *(f"install-{number}" for number in range(1, asked.repeat))]
                 installation = Installation(
                     place / f"of-{services}", plane, redis, database=index, environments=environments
                 )
                 try:
-                    round = Round(installation, RawLimit(plane), plane, services)
+                    round = Round(installation, RawLimit(plane), plane, services, bare=asked.bare)
                     measure(
                         round, report, repeat=asked.repeat, singles=asked.singles, redis_pid=redis.process.pid
                     )

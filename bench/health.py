@@ -1,0 +1,257 @@
+"""What follows a push: how fast a revision is found stable, a failing one is replaced, an operator is obeyed, drift healed.
+
+    python bench/health.py [--repeat 20] [--verifying 1000]
+
+Every time is taken from outside, between two events of watches on the cluster. Pods are kwok's: they become ready, or fail,
+as tests/data/kwok says. With `--verifying` it also measures pushes while so many releases wait for pods that never get
+ready. See docs/performance.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+import yaml
+from events import Events, Seen
+from figures import Figure, Report
+from installation import Installation
+from machine import machine
+from parts.control_plane import ControlPlane
+from parts.failing import FAILS, Fails, workload
+from parts.redis import RedisServer
+from programs.build import find
+
+from towline.shared.model import Object
+
+NAME = "cart"
+PATH = f"services/{NAME}/app.yaml"
+MAIN = "main"
+WITHIN_SECONDS = 120.0
+
+
+class Life:
+    """One service that is pushed again and again, and the watches that tell what becomes of it."""
+
+    def __init__(self, installation: Installation, plane: ControlPlane) -> None:
+        self.installation, self.plane = installation, plane
+        self.namespace = installation.namespaces[MAIN]
+        self.version = 0
+        self.push()
+        installation.settle_health()
+        self.pods = Events(plane, f"/api/v1/namespaces/{self.namespace}/pods")
+        self.deployments = Events(plane, f"/apis/apps/v1/namespaces/{self.namespace}/deployments")
+        self.releases = Events(plane, f"/apis/towline.dev/v1alpha1/namespaces/{self.namespace}/releases")
+
+    def push(self, fails: Fails | None = None) -> tuple[float, str]:
+        """Commit and push the next version; when it was sent, and the revision."""
+        self.version += 1
+        files = {PATH: yaml.safe_dump(deployment(NAME, self.version, fails))}
+        revision = self.installation.origin.commit(files)
+        sent, _ = self.installation.webhook(revision)
+        return sent, revision
+
+    def settle(self) -> None:
+        """Wait until nothing is under way."""
+        self.installation.settle_health(within=WITHIN_SECONDS)
+
+    def ready_to_stable(self) -> float:
+        """From the pod of a new revision ready to its Release saying that it is the stable one."""
+        sent, revision = self.push()
+        image = image_of(self.version)
+        ready = self.pods.first("a ready pod", lambda seen: is_ready(seen, image), after=sent)
+        stable = self.releases.first("stable", lambda seen: is_stable(seen, revision), after=sent)
+        self.settle()
+        return max(0.0, stable - ready)
+
+    def failing_to_back(self) -> float:
+        """From the first pod of a revision seen failing to the objects of the one before applied."""
+        before = image_of(self.version)
+        sent, _ = self.push(Fails.IMAGE)  # each another one: the same would be quarantined
+        failing = self.pods.first("a failing pod", is_failing, after=sent)
+        back = self.deployments.first("rolled back", lambda seen: has_image(seen, before), after=failing)
+        self.settle()
+        self.push()
+        self.settle()
+        return back - failing
+
+    def manual(self) -> float:
+        """From the call of an operator's rollback to the objects of the revision before applied."""
+        before, now = image_of(self.version - 1), image_of(self.version)
+        called = time.perf_counter()
+        code, answer = self._post(f"releases/{MAIN}/{NAME}/rollback", {"pin": False})
+        if code != 202:
+            raise RuntimeError(f"the rollback was answered {code}: {answer}")
+        back = self.deployments.first("gone back", lambda seen: has_image(seen, before), after=called)
+        self.settle()
+        sent, _ = self.push()
+        self.deployments.first("forward again", lambda seen: not has_image(seen, now), after=sent)
+        self.settle()
+        return back - called
+
+    def drift(self) -> float:
+        """From a field changed by kubectl to the same field as it was."""
+        # Or the fourth one in five minutes would be left alone.
+        self.installation.towline.tools.broker.redis.delete(f"towline:repairs:{MAIN}/{NAME}")
+        image = image_of(self.version)
+        patch = {"spec": {"template": {"spec": {"containers": [{"name": "main", "image": "elsewhere"}]}}}}
+        began = time.perf_counter()
+        self.plane.kubectl(
+            *("-n", self.namespace, "patch", "deployment", NAME, "--field-manager", f"m{self.version}"),
+            *("--patch", json.dumps(patch)),
+        )
+        changed = self.deployments.first("changed", lambda seen: not has_image(seen, image), after=began)
+        healed = self.deployments.first("healed", lambda seen: has_image(seen, image), after=changed)
+        self.installation.settle()
+        return healed - changed
+
+    def _post(self, path: str, body: dict[str, object]) -> tuple[int, dict[str, object]]:
+        headers = {
+            "Authorization": f"Bearer {self.installation.token}",
+            "Content-Type": "application/json",
+        }
+        raw = json.dumps(body).encode()
+        return self.installation.towline.get(f"/api/v1/{path}", body=raw, headers=headers)
+
+
+def deployment(name: str, version: int, fails: Fails | None = None) -> Object:
+    """A Deployment of one pod, which becomes ready unless it fails; its namespace is the environment's."""
+    made = workload("", name, fails=fails)
+    template = made["spec"]["template"]
+    container = {**template["spec"]["containers"][0], "image": image_of(version)}
+    template = {**template, "spec": {**template["spec"], "containers": [container]}}
+    return {**made, "metadata": {"name": name}, "spec": {**made["spec"], "template": template}}
+
+
+def image_of(version: int) -> str:
+    """The image of a version."""
+    return f"example.com/app:{version}"
+
+
+def has_image(seen: Seen, image: str) -> bool:
+    """Whether a Deployment's, or a pod's, container is of this image."""
+    spec = seen.object["spec"]
+    pod = spec.get("template", {}).get("spec") or spec
+    return seen.object["metadata"]["name"].startswith(NAME) and pod["containers"][0]["image"] == image
+
+
+def is_ready(seen: Seen, image: str) -> bool:
+    """Whether this is a pod of the image that is ready."""
+    conditions = seen.object["status"].get("conditions", [])
+    return has_image(seen, image) and any(
+        one["type"] == "Ready" and one["status"] == "True" for one in conditions
+    )
+
+
+def is_failing(seen: Seen) -> bool:
+    """Whether the second try to pull the image of this pod has failed."""
+    states = [one["state"].get("waiting", {}) for one in seen.object["status"].get("containerStatuses", [])]
+    annotated = FAILS in seen.object["metadata"].get("annotations", {})
+    return annotated and any(one.get("reason") == "ImagePullBackOff" for one in states)
+
+
+def is_stable(seen: Seen, revision: str) -> bool:
+    """Whether the Release says so."""
+    return bool(seen.object.get("status", {}).get("stableRevision") == revision)
+
+
+def under_load(installation: Installation, life: Life, count: int, repeat: int, report: Report) -> None:
+    """Pushes of one service, idle and while `count` releases wait for pods that never get ready."""
+    idle = [applied(life) for _ in range(repeat)]
+    files = {
+        f"services/never-{number:04d}/app.yaml": yaml.safe_dump(
+            deployment(f"never-{number:04d}", 1, Fails.READY)
+        )
+        for number in range(count)
+    }
+    installation.webhook(installation.origin.commit(files))
+    installation.settle(within=WITHIN_SECONDS)
+    held: list[int] = []
+    loaded = []
+    for _ in range(repeat):
+        time.sleep(1.0)  # not right behind the push before: what is sampled is the waiting
+        held.append(len(installation.towline.busy()))
+        loaded.append(applied(life))
+    report.figures += [
+        Figure(what="webhook to applied, nothing verifying", services=1, samples=tuple(idle)),
+        Figure(what=f"the same, {count} releases verifying", services=count, samples=tuple(loaded)),
+    ]
+    report.details[f"Workers held while {count} releases verify"] = [
+        ["samples", "most at once"],
+        [str(len(held)), str(max(held))],
+    ]
+
+
+def applied(life: Life) -> float:
+    """One push of the service, until its objects are applied."""
+    sent, _ = life.push()
+    image = image_of(life.version)
+    at = life.deployments.first("applied", lambda seen: has_image(seen, image), after=sent)
+    life.installation.settle()
+    return at - sent
+
+
+@contextmanager
+def running() -> Iterator[tuple[Installation, ControlPlane]]:
+    """A control plane, a Redis and `towline up`, which end with this block."""
+    with tempfile.TemporaryDirectory(prefix="towline-bench-") as folder:
+        place = Path(folder)
+        (place / "plane").mkdir()
+        (place / "redis").mkdir()
+        plane = ControlPlane(place / "plane", program=find)
+        redis = RedisServer(place / "redis")
+        try:
+            plane.start()
+            redis.start()
+            installation = Installation(place / "of", plane, redis, database=0, environments=[MAIN])
+            try:
+                yield installation, plane
+            finally:
+                installation.close()
+        finally:
+            redis.stop()
+            plane.stop()
+
+
+def measure(report: Report, *, repeat: int, verifying: int) -> None:
+    """Every figure."""
+    with running() as (installation, plane):
+        life = Life(installation, plane)
+        measures: list[tuple[str, Callable[[], float]]] = [
+            ("pod ready to stable recorded", life.ready_to_stable),
+            ("failing pod seen to previous revision applied", life.failing_to_back),
+            ("manual rollback, call to applied", life.manual),
+            ("drift, changed to repaired", life.drift),
+        ]
+        for what, run in measures:
+            samples = tuple(run() for _ in range(repeat))
+            report.figures.append(Figure(what=what, services=1, samples=samples))
+        if verifying:
+            under_load(installation, life, verifying, repeat, report)
+
+
+def main() -> int:
+    """Run it; the parts end with this process."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--repeat", type=int, default=20, help="samples of each figure")
+    parser.add_argument("--verifying", type=int, default=0, help="releases that wait meanwhile")
+    asked = parser.parse_args()
+    report = Report(machine=machine())
+    measure(report, repeat=asked.repeat, verifying=asked.verifying)
+    print(report.text())
+    print(f"\nwritten to {report.write().relative_to(Path.cwd())}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
