@@ -234,7 +234,7 @@ def test_a_suspended_release_is_left_alone_and_a_pinned_one_stays(engine, contro
     assert engine.live("ConfigMap", "cart")["data"] == {"a": "1"}
     assert "suspended" in engine.lines["staging/orders"]
     assert "pinned" in engine.lines["staging/cart"]
-    assert {one.state for one in engine.tools.views.revision("shop", revision).values()} == {"wanted"}
+    assert {one.state for one in engine.tools.views.revision("shop", revision).values()} == {"waiting"}
 
 
 def test_a_release_of_another_repository_is_not_taken_over(engine):
