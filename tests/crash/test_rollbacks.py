@@ -12,11 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pytest
-import yaml
+from parts.breaking import breaking, numbers_of, whole
 from parts.control_plane import ControlPlane
 from parts.eventually import eventually
 from parts.failing import FAILS, Fails
-from parts.manifests import config_map, deployment, several
 from parts.towline import Towline
 
 from towline.shared.faults import Point
@@ -30,7 +29,7 @@ from towline.shared.jobs import (
     steer_call,
     sync_call,
 )
-from towline.shared.model import Object, Phase, Result, Trigger
+from towline.shared.model import Phase, Result, Trigger
 from towline.shared.queue import OUTBOX
 from towline.shared.release import Release
 from towline.shared.wanted import Wanted
@@ -76,18 +75,6 @@ DRIFTING = named("drifting", OF_A_REPAIR)
 SUSPENDED = named("suspended", OF_A_WORD)
 
 
-def service(name: str, number: int, *, fails: Fails | None = None) -> str:
-    """A Deployment and a ConfigMap that change, a ConfigMap that comes and one that goes."""
-    workload = yaml.safe_load(deployment(name, image=f"example.com/app:{number}", replicas=1))
-    if fails:
-        workload["spec"]["template"]["metadata"]["annotations"] = {FAILS: fails.value}
-    return several(
-        yaml.safe_dump(workload),
-        config_map(name, number=str(number)),
-        config_map(f"{name}-only-{number}"),
-    )
-
-
 @dataclass(frozen=True)
 class Killed:
     """The revisions of all services, before and after their workers were killed."""
@@ -98,7 +85,7 @@ class Killed:
 
 
 def push(towline: Towline, names: Sequence[str], number: int, *, fails: Fails | None = None) -> str:
-    files = {f"services/{name}/app.yaml": service(name, number, fails=fails) for name in names}
+    files = {f"services/{name}/app.yaml": breaking(name, number, fails=fails) for name in names}
     revision = towline.origin.commit(files)
     towline.deliver(revision)
     return revision
@@ -181,12 +168,6 @@ def killed(shared_installation: Towline, control_plane: ControlPlane) -> Killed:
     return Killed(first=first, second=second, bad=bad)
 
 
-def live(towline: Towline, kind: str, name: str, api_version: str = "v1") -> Object | None:
-    environment = towline.tools.config.environment("staging")
-    cluster = towline.tools.cluster(environment)
-    return cluster.get(cluster.resource(api_version, kind), name, environment.namespace)
-
-
 def finished(
     towline: Towline, name: str, phase: Phase, also: Callable[[Release], bool] = lambda _: True
 ) -> Release:
@@ -201,19 +182,13 @@ def finished(
     return eventually(is_there, within=AGAIN_SECONDS, every=0.2, explain=lambda: towline.release(name))
 
 
-def assert_is_whole(towline: Towline, name: str, *, gone: int) -> None:
-    """Everything of the first revision is there, and nothing of another."""
-    workload = live(towline, "Deployment", name, "apps/v1")
+def assert_is_whole(towline: Towline, name: str) -> None:
+    """Everything of the first revision is there, and nothing of another; it took three writes to get there."""
+    assert numbers_of(towline, name) == whole(1)
+    workload = towline.live("Deployment", name, "apps/v1")
     assert workload is not None
-    template = workload["spec"]["template"]
-    assert template["spec"]["containers"][0]["image"] == "example.com/app:1"
-    assert FAILS not in template["metadata"].get("annotations", {})
-    assert workload["metadata"]["generation"] == 3  # each revision once, and back once
-    settings = live(towline, "ConfigMap", name)
-    assert settings is not None
-    assert settings["data"] == {"number": "1"}
-    assert live(towline, "ConfigMap", f"{name}-only-1") is not None
-    assert live(towline, "ConfigMap", f"{name}-only-{gone}") is None
+    assert FAILS not in workload["spec"]["template"]["metadata"].get("annotations", {})
+    assert workload["metadata"]["generation"] == 3
 
 
 @pytest.mark.parametrize("name", FAILING)
@@ -227,7 +202,7 @@ def test_a_worker_killed_while_it_judges_or_brings_back_leaves_nothing_of_the_fa
     assert (status.revision, status.stable_revision) == (killed.first, killed.first)
     assert status.quarantined is not None
     assert status.quarantined.revision == killed.bad
-    assert_is_whole(towline, name, gone=3)
+    assert_is_whole(towline, name)
     attempts = [entry.result for entry in status.history if entry.revision == killed.bad]
     assert attempts == [Result.ROLLED_BACK]
 
@@ -241,7 +216,7 @@ def test_a_worker_killed_while_an_operator_goes_back_ends_there_and_pinned(
     release = finished(towline, name, Phase.HEALTHY, lambda one: one.status.revision == killed.first)
 
     assert release.pinned == killed.first
-    assert_is_whole(towline, name, gone=2)
+    assert_is_whole(towline, name)
     assert [entry.triggered_by for entry in release.status.history].count("ada") == 1
 
 
@@ -252,7 +227,7 @@ def test_a_worker_killed_while_it_puts_back_what_somebody_changed_does_so_all_th
     towline = shared_installation
 
     def is_put_back(_: Release) -> bool:
-        found = live(towline, "ConfigMap", name)
+        found = towline.live("ConfigMap", name)
         return found is not None and found["data"] == {"number": "1"}
 
     status = finished(towline, name, Phase.HEALTHY, is_put_back).status

@@ -34,7 +34,7 @@ from parts.redis import RedisServer
 from towline.shared.config import Config
 from towline.shared.faults import POINTS, VARIABLE, Action
 from towline.shared.ledger import NewDelivery
-from towline.shared.model import Push, ReleaseName, Revision
+from towline.shared.model import Object, Push, ReleaseName, Revision
 from towline.shared.release import Release
 from towline.worker.start import tools_of
 from towline.worker.tools import Tools
@@ -95,6 +95,10 @@ class Towline:
     def pid_of(self, name: str) -> int:
         """The process id of something that was started."""
         return self._processes[name].pid
+
+    def end(self, name: str) -> None:
+        """End one that was started."""
+        self._processes.pop(name).stop()
 
     def start_embedded(self) -> Process:
         """Start `towline up` where no Redis is configured, so that it brings its own."""
@@ -216,6 +220,13 @@ class Towline:
         """The Release as it stands in the cluster."""
         place = self.tools.config.environment(environment)
         return self.tools.records(place).read(ReleaseName(environment, service), place.namespace)
+
+    def live(self, kind: str, name: str, api_version: str = "v1") -> Object | None:
+        """An object of `staging`, None when it is not there."""
+        environment = self.tools.config.environment("staging")
+        cluster = self.tools.cluster(environment)
+        resource = cluster.resource(api_version, kind)
+        return cluster.get(resource, name, environment.namespace if resource.namespaced else "")
 
     def eventually_at(self, service: str, revision: str, *, within: float = 10) -> Release:
         """Wait until a release is recorded at a revision."""
