@@ -358,13 +358,16 @@ def conditions_of(
     }
     if stuck:
         states["Stalled"] = ("True", reason)
+    # A release that was rolled back, or whose newest commit was refused, may be healthy all the same.
+    is_well = status.health is Health.HEALTHY and phase is not Phase.HEALTHY
+    messages = {"Healthy": "all its objects are healthy"} if is_well else {}
     before = {one.type: one for one in status.conditions}
     return tuple(
         Condition(
             type=type_,
             status=value,
             reason=why,
-            message=message,
+            message=messages.get(type_, message),
             last_transition_time=_since(before.get(type_), value, now),
             observed_generation=generation,
         )

@@ -283,7 +283,7 @@ def rolled_back_text(status: ReleaseStatus) -> str:
     if bad is None:
         return f"rolled back to {short(status.revision)}"
     partly = f"; partly: {'; '.join(bad.not_reverted)}" if bad.not_reverted else ""
-    return f"{short(bad.revision)} failed: {bad.cause}; rolled back to {short(status.revision)}{partly}"
+    return f"rolled back to {short(status.revision)}: {short(bad.revision)} failed: {bad.cause}{partly}"
 
 
 def rollback_failed(status: ReleaseStatus, reason: str) -> ReleaseStatus:
