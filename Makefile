@@ -55,6 +55,7 @@ lint: install  ## ruff, types, import rules
 
 bench: programs  ## the figures of docs/performance.md, on this machine
 	$(BIN)/python bench/run.py
+	$(BIN)/python bench/health.py
 
 schemas: install  ## write the JSON Schemas anew
 	$(BIN)/python -m towline.shared.schemas_write

@@ -53,7 +53,7 @@ class Events:
         except urllib3.exceptions.ProtocolError:
             return  # the API server has ended; whoever still waits is told what is missing
 
-    def first(self, what: str, fits: Callable[[Seen], bool], *, after: float, within: float = 60.0) -> float:
+    def first(self, what: str, fits: Callable[[Seen], bool], *, after: float, within: float = 20.0) -> float:
         """When the first event after a time came that fits; raises TimeoutError."""
         deadline, at = time.monotonic() + within, 0
         with self._changed:
