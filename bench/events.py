@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import urllib3
-import yaml
 from parts.control_plane import ControlPlane
+from parts_of_a_run import watched
 
 Object = dict[str, Any]
 
@@ -31,27 +29,14 @@ class Events:
     def __init__(self, plane: ControlPlane, path: str) -> None:
         self._seen: list[Seen] = []
         self._changed = threading.Condition()
-        authority = yaml.safe_load(plane.kubeconfig.read_text())["clusters"][0]["cluster"]
-        pool = urllib3.PoolManager(ca_certs=authority["certificate-authority"])
-        headers = {"Authorization": f"Bearer {plane.token}"}
-        url = f"{plane.url}{path}?watch=true"
-        self._answer = pool.request("GET", url, headers=headers, preload_content=False)
-        if self._answer.status != 200:
-            raise RuntimeError(f"watching {path}: {self._answer.status}")
-        threading.Thread(target=self._read, daemon=True).start()
+        events = watched(plane, path)
+        threading.Thread(target=self._read, args=(events,), daemon=True).start()
 
-    def _read(self) -> None:
-        rest = b""
-        try:
-            for piece in self._answer.stream(None):
-                at = time.perf_counter()
-                *lines, rest = (rest + piece).split(b"\n")
-                events = [json.loads(line) for line in lines]
-                with self._changed:
-                    self._seen += [Seen(at=at, type=one["type"], object=one["object"]) for one in events]
-                    self._changed.notify_all()
-        except urllib3.exceptions.ProtocolError:
-            return  # the API server has ended; whoever still waits is told what is missing
+    def _read(self, events: Iterator[tuple[float, Object]]) -> None:
+        for at, event in events:
+            with self._changed:
+                self._seen.append(Seen(at=at, type=event["type"], object=event["object"]))
+                self._changed.notify_all()
 
     def first(self, what: str, fits: Callable[[Seen], bool], *, after: float, within: float = 20.0) -> float:
         """When the first event after a time came that fits; raises TimeoutError."""

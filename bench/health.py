@@ -12,10 +12,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
@@ -27,8 +25,7 @@ from installation import Installation
 from machine import machine
 from parts.control_plane import ControlPlane
 from parts.failing import FAILS, Fails, workload
-from parts.redis import RedisServer
-from programs.build import find
+from parts_of_a_run import parts_of_a_run
 
 from towline.shared.model import Object
 
@@ -166,15 +163,11 @@ def is_stable(seen: Seen, revision: str) -> bool:
 
 
 def under_load(installation: Installation, life: Life, count: int, repeat: int, report: Report) -> None:
-    """Pushes of one service, idle and while `count` releases wait for pods that never get ready."""
+    """Pushes of one service among `count` others: while those are healthy, and while they wait to become so."""
+    installation.webhook(installation.origin.commit(others(count, replicas=0)))
+    life.settle()
     idle = [applied(life) for _ in range(repeat)]
-    files = {
-        f"services/never-{number:04d}/app.yaml": yaml.safe_dump(
-            deployment(f"never-{number:04d}", 1, Fails.READY)
-        )
-        for number in range(count)
-    }
-    installation.webhook(installation.origin.commit(files))
+    installation.webhook(installation.origin.commit(others(count, replicas=1)))
     installation.settle(within=WITHIN_SECONDS)
     held: list[int] = []
     loaded = []
@@ -183,13 +176,23 @@ def under_load(installation: Installation, life: Life, count: int, repeat: int, 
         held.append(len(installation.towline.busy()))
         loaded.append(applied(life))
     report.figures += [
-        Figure(what="webhook to applied, nothing verifying", services=1, samples=tuple(idle)),
-        Figure(what=f"the same, {count} releases verifying", services=count, samples=tuple(loaded)),
+        Figure(what=f"webhook to applied, {count} others healthy", services=count, samples=tuple(idle)),
+        Figure(what=f"the same, {count} others verifying", services=count, samples=tuple(loaded)),
     ]
     report.details[f"Workers held while {count} releases verify"] = [
         ["samples", "most at once"],
         [str(len(held)), str(max(held))],
     ]
+
+
+def others(count: int, *, replicas: int) -> dict[str, str]:
+    """Services whose pods never get ready, as long as they have one."""
+    names = [f"never-{number:04d}" for number in range(count)]
+    made = {name: deployment(name, 1, Fails.READY) for name in names}
+    return {
+        f"services/{name}/app.yaml": yaml.safe_dump({**one, "spec": {**one["spec"], "replicas": replicas}})
+        for name, one in made.items()
+    }
 
 
 def applied(life: Life) -> float:
@@ -201,43 +204,25 @@ def applied(life: Life) -> float:
     return at - sent
 
 
-@contextmanager
-def running() -> Iterator[tuple[Installation, ControlPlane]]:
-    """A control plane, a Redis and `towline up`, which end with this block."""
-    with tempfile.TemporaryDirectory(prefix="towline-bench-") as folder:
-        place = Path(folder)
-        (place / "plane").mkdir()
-        (place / "redis").mkdir()
-        plane = ControlPlane(place / "plane", program=find)
-        redis = RedisServer(place / "redis")
-        try:
-            plane.start()
-            redis.start()
-            installation = Installation(place / "of", plane, redis, database=0, environments=[MAIN])
-            try:
-                yield installation, plane
-            finally:
-                installation.close()
-        finally:
-            redis.stop()
-            plane.stop()
-
-
 def measure(report: Report, *, repeat: int, verifying: int) -> None:
     """Every figure."""
-    with running() as (installation, plane):
-        life = Life(installation, plane)
-        measures: list[tuple[str, Callable[[], float]]] = [
-            ("pod ready to stable recorded", life.ready_to_stable),
-            ("failing pod seen to previous revision applied", life.failing_to_back),
-            ("manual rollback, call to applied", life.manual),
-            ("drift, changed to repaired", life.drift),
-        ]
-        for what, run in measures:
-            samples = tuple(run() for _ in range(repeat))
-            report.figures.append(Figure(what=what, services=1, samples=samples))
-        if verifying:
-            under_load(installation, life, verifying, repeat, report)
+    with parts_of_a_run() as (folder, plane, redis):
+        installation = Installation(folder / "of", plane, redis, database=0, environments=[MAIN])
+        try:
+            life = Life(installation, plane)
+            measures: list[tuple[str, Callable[[], float]]] = [
+                ("pod ready to stable recorded", life.ready_to_stable),
+                ("failing pod seen to previous revision applied", life.failing_to_back),
+                ("manual rollback, call to applied", life.manual),
+                ("drift, changed to repaired", life.drift),
+            ]
+            for what, run in measures:
+                samples = tuple(run() for _ in range(repeat))
+                report.figures.append(Figure(what=what, services=1, samples=samples))
+            if verifying:
+                under_load(installation, life, verifying, repeat, report)
+        finally:
+            installation.close()
 
 
 def main() -> int:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,8 +22,7 @@ from figures import Figure, Report, milliseconds
 from installation import Installation
 from machine import machine, memory_mib
 from parts.control_plane import ControlPlane
-from parts.redis import RedisServer
-from programs.build import find
+from parts_of_a_run import parts_of_a_run
 from raw import RawLimit
 from watching import Watch
 from workload import manifest, names, objects, path_of
@@ -226,33 +224,22 @@ def main() -> int:
     asked = arguments()
     started = time.monotonic()
     report = Report(machine=machine())
-    with tempfile.TemporaryDirectory(prefix="towline-bench-") as folder:
-        place = Path(folder)
-        (place / "plane").mkdir()
-        (place / "redis").mkdir()
-        plane = ControlPlane(place / "plane", program=find)
-        redis = RedisServer(place / "redis")
-        try:
-            plane.start()
-            redis.start()
-            if asked.bare:
-                for process in plane.controllers:
-                    process.stop()
-            for index, services in enumerate(map(int, asked.services.split(","))):
-                environments = [MAIN, *(f"install-{number}" for number in range(1, asked.repeat))]
-                installation = Installation(
-                    place / f"of-{services}", plane, redis, database=index, environments=environments
+    with parts_of_a_run() as (folder, plane, redis):
+        if asked.bare:
+            for process in plane.controllers:
+                process.stop()
+        for index, services in enumerate(map(int, asked.services.split(","))):
+            environments = [MAIN, *(f"install-{number}" for number in range(1, asked.repeat))]
+            installation = Installation(
+                folder / f"of-{services}", plane, redis, database=index, environments=environments
+            )
+            try:
+                round = Round(installation, RawLimit(plane), plane, services, bare=asked.bare)
+                measure(
+                    round, report, repeat=asked.repeat, singles=asked.singles, redis_pid=redis.process.pid
                 )
-                try:
-                    round = Round(installation, RawLimit(plane), plane, services, bare=asked.bare)
-                    measure(
-                        round, report, repeat=asked.repeat, singles=asked.singles, redis_pid=redis.process.pid
-                    )
-                finally:
-                    installation.close()
-        finally:
-            redis.stop()
-            plane.stop()
+            finally:
+                installation.close()
     print(report.text())
     print(f"\n{time.monotonic() - started:.0f} s; written to {report.write().relative_to(Path.cwd())}")
     return 0

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-import urllib3
-import yaml
 from parts.control_plane import ControlPlane
+from parts_of_a_run import watched
 
-RELEASES = "/apis/towline.dev/v1alpha1/namespaces/{}/releases?watch=true"
+RELEASES = "/apis/towline.dev/v1alpha1/namespaces/{}/releases"
 
 
 class Watch:
@@ -22,25 +20,12 @@ class Watch:
         self._seen: dict[tuple[str, str], float] = {}
         self._entries: dict[tuple[str, str], dict[str, Any]] = {}
         self._changed = threading.Condition()
-        authority = yaml.safe_load(plane.kubeconfig.read_text())["clusters"][0]["cluster"]
-        pool = urllib3.PoolManager(ca_certs=authority["certificate-authority"])
-        headers = {"Authorization": f"Bearer {plane.token}"}
-        url = plane.url + RELEASES.format(namespace)
-        self._answer = pool.request("GET", url, headers=headers, preload_content=False)
-        if self._answer.status != 200:
-            raise RuntimeError(f"watching Releases: {self._answer.status}")
-        threading.Thread(target=self._read, daemon=True).start()
+        events = watched(plane, RELEASES.format(namespace))
+        threading.Thread(target=self._read, args=(events,), daemon=True).start()
 
-    def _read(self) -> None:
-        rest = b""
-        try:
-            for piece in self._answer.stream(None):
-                at = time.perf_counter()
-                *lines, rest = (rest + piece).split(b"\n")
-                for line in lines:
-                    self._note(json.loads(line)["object"], at)
-        except urllib3.exceptions.ProtocolError:
-            return  # the API server has ended; whoever still waits is told what is missing
+    def _read(self, events: Iterator[tuple[float, dict[str, Any]]]) -> None:
+        for at, event in events:
+            self._note(event["object"], at)
 
     def _note(self, release: dict[str, Any], at: float) -> None:
         status = release.get("status") or {}
