@@ -13,6 +13,8 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from towline.shared.cluster_errors import error_of
@@ -225,6 +227,15 @@ class Cluster:
             doing = f"{request.verb} {request.path} failed"
             raise error_of(stream.code, stream.headers, stream.body(), doing=doing)
         return stream
+
+    def latest_now(self) -> datetime | None:
+        """The server's own time, rounded up, as it says whole seconds; None where it says none. Raises ClusterDown."""
+        answer = self._send(Request(verb="get", method="GET", path="/version"))  # any answer has a date
+        try:
+            said = parsedate_to_datetime(answer.headers.get("Date") or "")
+            return said.replace(tzinfo=UTC) + timedelta(seconds=1)
+        except (ValueError, OverflowError):
+            return None
 
     def _send(self, request: Request) -> Answer:
         return self._session.send(replace(request, user=self._user) if self._user else request)

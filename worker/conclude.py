@@ -44,7 +44,7 @@ from towline.worker.steer import heed
 from towline.worker.steps import go_on
 from towline.worker.sync import RENEW_SECONDS, let_others_go_on, renew
 from towline.worker.tools import Tools
-from towline.worker.verify import verdict_of
+from towline.worker.verify import time_of, verdict_of
 
 UNHEALTHY = "Unhealthy"  # the cause of a rollback of which no part of a workload has told a reason
 
@@ -86,8 +86,9 @@ def _concluded(tools: Tools, name: ReleaseName, view: ReleaseView, lease: Lease)
         return _bring_back(tools, place, release, lease)
     if release.is_unfinished:
         return "its last attempt did not finish: a sync goes first"
-    stages, now, reason = Stages(tools.metrics), datetime.now(UTC), ""
+    stages, reason = Stages(tools.metrics), ""
     with stages("judge"):
+        now = time_of(place.target, release.status, datetime.now(UTC))
         verdict = verdict_of(place.target, release, now=now)
     status = concluded(release, verdict.health, verdict.reason, now=now)
     if status is not None and has_failed(release.status, status):

@@ -105,6 +105,12 @@ def deadline_of(status: ReleaseStatus) -> datetime | None:
     return status.synced_at + timedelta(seconds=status.verification.timeout_seconds)
 
 
+def is_late(status: ReleaseStatus, now: datetime) -> bool:
+    """Whether a release that is not healthy yet has had its time."""
+    deadline = deadline_of(status)
+    return deadline is not None and now > deadline
+
+
 def rollback_target(release: Release) -> StoredRevision | None:
     """To what a release whose revision fails goes back by itself, or None: the reason is `why_no_rollback`."""
     if why_no_rollback(release):
@@ -187,8 +193,7 @@ def _verified(release: Release, health: Health, reason: str, now: datetime) -> R
 
 
 def _lateness(status: ReleaseStatus, now: datetime) -> str:
-    deadline = deadline_of(status)
-    if deadline is None or now <= deadline:
+    if not is_late(status, now):
         return ""
     seconds = (status.pending or status.verification).timeout_seconds
     return f"not healthy after {seconds:g} s: "
