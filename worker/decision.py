@@ -106,9 +106,10 @@ def deadline_of(status: ReleaseStatus) -> datetime | None:
 
 
 def is_late(status: ReleaseStatus, now: datetime) -> bool:
-    """Whether a release that is not healthy yet has had its time."""
+    """Whether a release that waits to become healthy has had its time."""
+    is_open = status.phase in UNDER_WAY or status.pending is not None
     deadline = deadline_of(status)
-    return deadline is not None and now > deadline
+    return is_open and deadline is not None and now > deadline
 
 
 def rollback_target(release: Release) -> StoredRevision | None:

@@ -28,6 +28,11 @@ def test_a_release_is_late_when_its_time_out_is_over(now: datetime, late: bool):
     assert is_late(verifying(NOW), now) is late
 
 
+def test_a_release_that_waits_for_nothing_is_never_late():
+    settled = verifying(NOW).model_copy(update={"phase": Phase.HEALTHY})
+    assert not is_late(settled, NOW + HOUR)
+
+
 def test_a_step_of_a_release_has_a_time_of_its_own():
     pending = Pending(revision="b" * 40, since=NOW + HOUR, timeout_seconds=TIMEOUT.total_seconds())
     status = verifying(NOW).model_copy(update={"pending": pending})
