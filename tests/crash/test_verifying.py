@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import yaml
+from parts.api_proxy import ApiProxy
 from parts.breaking import breaking, numbers_of, whole
 from parts.control_plane import ControlPlane, delete_namespace
 from parts.eventually import eventually
@@ -21,6 +22,8 @@ ROOM = "tests.towline.dev/later"
 SOON_SECONDS = 20
 AGAIN_SECONDS = 45  # what waited for the namespace is tried again with growing pauses
 CROWD_SECONDS = 90
+LATE_SECONDS = 60  # a question that had no answer is asked again with growing pauses
+HURRIED = "services: {cart: {path: services/cart, timeout: 1s}}"
 HOLD = "tests.towline.dev/hold"
 LET_GO = '[{"op": "remove", "path": "/metadata/finalizers"}]'
 
@@ -114,6 +117,21 @@ def test_a_namespace_is_deleted_while_its_release_verifies_and_the_next_push_ins
     eventually(lambda: phases(towline, third) == {Phase.HEALTHY: ["cart"]}, within=AGAIN_SECONDS)
     assert numbers_of(towline, "cart") == whole(3)
     assert "job.failed" not in up.log.read_text()
+
+
+def test_a_release_is_failed_as_late_only_when_the_clock_of_its_cluster_says_so_too(
+    install: Callable[..., Towline], api_proxy: ApiProxy
+):
+    towline = install(kubeconfig=api_proxy.kubeconfig, environment={"verify": {"unschedulable": "10m"}})
+    towline.start("up")
+    api_proxy.seconds_behind = 3600
+    revision = towline.origin.commit({path("cart"): waiting("cart"), ".towline.yaml": HURRIED})
+    towline.deliver(revision)
+    eventually(lambda: api_proxy.told_time >= 2, within=SOON_SECONDS)  # judged, and judged again
+    assert phases(towline, revision) == {Phase.VERIFYING: ["cart"]}
+
+    api_proxy.seconds_behind = 0
+    eventually(lambda: phases(towline, revision) == {Phase.FAILED: ["cart"]}, within=LATE_SECONDS)
 
 
 def push(towline: Towline, text: str) -> str:

@@ -11,8 +11,10 @@ from __future__ import annotations
 import http.client
 import json
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -28,11 +30,13 @@ REASONS = {429: "TooManyRequests", 500: "InternalError", 503: "ServiceUnavailabl
 
 @dataclass
 class ApiProxy:
-    """The proxy: what it answers itself, and how often it did."""
+    """The proxy: what it answers itself, how often it did, and by how many seconds its clock is behind."""
 
     kubeconfig: Path
     plane: ControlPlane
     answered: list[tuple[str, str, int]] = field(default_factory=list)
+    seconds_behind: float = 0.0
+    told_time: int = 0  # to whom asked for the version, which Towline does for the time
     _instead: list[tuple[str, str, int]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -92,9 +96,12 @@ class _Handler(BaseHTTPRequestHandler):
         return self._upstream.getresponse()
 
     def _copy(self, answer: http.client.HTTPResponse) -> None:
-        self.send_response(answer.status)
+        proxy: ApiProxy = self.server.proxy
+        proxy.told_time += self.path == "/version"
+        self.send_response_only(answer.status)
+        self.send_header("Date", formatdate(time.time() - proxy.seconds_behind, usegmt=True))
         for name, value in answer.getheaders():
-            if name.lower() not in HOP_BY_HOP:
+            if name.lower() not in HOP_BY_HOP | {"date"}:
                 self.send_header(name, value)
         self.send_header("Transfer-Encoding", "chunked")  # a watch has no end
         self.end_headers()
