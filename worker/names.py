@@ -41,6 +41,7 @@ def is_git_folder(name: str) -> bool:
     return plain in (".git", "git~1")
 
 
+@lru_cache(8_192)  # those of a revision's services, asked for at each push
 def checked_path(path: str) -> str:
     """The path, when it is of the form that trees use; raises PathOutsideCheckout otherwise."""
     if not path:

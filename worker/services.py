@@ -284,8 +284,9 @@ def _discovered(tree: Tree, patterns: Sequence[str]) -> dict[str, list[Entry]]:
             raise ConfigError(
                 f"the pattern {pattern} leads out of the repository", hint="write it without `..`"
             )
+        named_by = _named_by(steps)
         for folder in search.folders("", steps, depth=0):
-            found.setdefault(_name(folder.path, steps), {})[folder.path] = folder
+            found.setdefault(folder.path.split("/")[named_by], {})[folder.path] = folder
     names = sorted(found, key=lambda name: (DNS_LABEL.fullmatch(name) is None, name))
     return {name: list(found[name].values()) for name in names}
 
@@ -331,8 +332,9 @@ class _Search:
             self._looked_at += 1
             if self._looked_at > MAX_LOOKED_AT:
                 raise ConfigError("the patterns of services match too much", hint="write them more narrowly")
-            hidden = entry.name[0] in "._" and step[0] != entry.name[0]
-            if hidden or not matches(entry.name):
+            name = entry.name
+            hidden = name[0] in "._" and step[0] != name[0]
+            if hidden or not matches(name):
                 continue
             if entry.kind is EntryKind.FOLDER:
                 yield entry
@@ -348,11 +350,10 @@ class _Search:
         return replace(entry, path=path) if entry and entry.kind is EntryKind.FOLDER else None
 
 
-def _name(path: str, steps: Sequence[str]) -> str:
-    """The part of the path at the pattern's last wildcard, or its last part."""
-    names = path.split("/")
+def _named_by(steps: Sequence[str]) -> int:
+    """Which part of a path that matches names the service: that at the pattern's last wildcard, or the last."""
     at = [index for index, step in enumerate(steps) if any(mark in step for mark in WILDCARDS)]
-    return names[-1] if "**" in steps or not at else names[at[-1]]
+    return -1 if "**" in steps or not at else at[-1]
 
 
 def _label(name: str, free: Callable[[str], bool]) -> str:

@@ -1,7 +1,7 @@
 """Plain manifests: which files of a folder are read, and what objects are in them.
 
-In: a tree and a path. Out: the files in the order they are read, and objects from their bytes. State: the list of a
-folder's files is remembered by the folder's id. The rules for people stand in docs/render.md.
+In: a tree and a path. Out: the files in the order they are read, and objects from their bytes. State: what a
+folder holds is remembered by the folder's id. The rules for people stand in docs/render.md.
 """
 
 from __future__ import annotations
@@ -64,13 +64,23 @@ class _Listing:
 
 
 _LISTINGS: Remembered[str, _Listing] = Remembered(16_384)
+_SOURCES: Remembered[tuple[str, str], Sources] = Remembered(
+    16_384
+)  # by path and id, of folders without links
 
 
 def sources_of(tree: Tree, path: str) -> Sources:
     """The manifests at a path: a folder with all below it, or one file."""
     found = _Found(tree)
+    folder = found.folder(path)
+    known = _SOURCES.known((path, folder.id)) if folder else None
+    if known is not None:
+        return known
     found.add(path, depth=0, ways=())
-    return found.sources()
+    sources = found.sources()
+    if folder is not None and not found.links:  # where a link leads, the folder's id does not tell
+        _SOURCES.keep((path, folder.id), sources)
+    return sources
 
 
 def has_suffix(name: str) -> bool:
@@ -85,6 +95,15 @@ class _Found:
     links: list[Entry] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     seed: list[str] = field(default_factory=list)
+
+    def folder(self, path: str) -> Entry | None:
+        """The folder that stands at a path without following a link; None for anything else."""
+        try:
+            entry = self.tree.entry(path)
+        except GitError as error:
+            lasting(error)
+            return None
+        return entry if entry is not None and entry.kind is EntryKind.FOLDER else None
 
     def add(self, path: str, *, depth: int, ways: tuple[str, ...]) -> None:
         """Add what stands at a path; `ways`: real folders above it, so that a link to one of them is seen."""

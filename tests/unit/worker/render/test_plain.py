@@ -83,6 +83,26 @@ def test_the_listing_of_a_folder_is_remembered_by_its_id() -> None:
     assert tree.listings == 0
 
 
+def test_where_a_link_of_a_folder_leads_is_looked_up_in_each_revision() -> None:
+    # given: a folder that stays what it is, with a link out of it
+    files: dict[str, Content | None] = {**FILES, "app/one.yaml": Link("../other/x.yaml")}
+    before = sources_of(MemoryTree(files), "app").digest
+    # when
+    changed = MemoryTree({**files, "other/x.yaml": "kind: Y"})
+    # then
+    assert changed.entry("app") == MemoryTree(files).entry("app")
+    assert sources_of(changed, "app").digest != before
+
+
+def test_a_folder_that_stands_in_two_places_is_read_in_each() -> None:
+    # given: one id, since the content is the same
+    tree = MemoryTree({"a/x.yaml": "kind: X", "b/x.yaml": "kind: X"})
+    # when
+    found = [sources_of(tree, at) for at in ("a", "b")]
+    # then
+    assert [[source.path for source in one.files] for one in found] == [["a/x.yaml"], ["b/x.yaml"]]
+
+
 def test_links_to_files_and_folders_are_followed_and_are_inputs() -> None:
     # given
     changes: dict[str, Content | None] = {
