@@ -3,25 +3,49 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
+
+from goals import Goal, goal_of
 
 RESULTS = Path(__file__).parent / "results"
 ENOUGH_FOR_P99 = 20
 
 
+class Unit(StrEnum):
+    """What a figure is counted in."""
+
+    SECONDS = "ms"  # measured in seconds, shown in milliseconds
+    MEMORY = "MiB"
+    RATIO = "times"
+    COUNT = "a push"
+    HELD = "workers"
+
+    def shown(self, value: float | None) -> str:
+        """A value as it stands in the table."""
+        if value is None:
+            return ""
+        return milliseconds(value) if self is Unit.SECONDS else f"{value:,.2f}".rstrip("0").rstrip(".")
+
+
+HEAD = ["what", "services", "must", "aim", "median", "p99", "met", "unit", "raw limit", "ratio", "samples"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One row: what was measured, in seconds, and the raw limit of the same objects in the same run."""
+    """One row: what was measured, and the raw limit of the same objects in the same run."""
 
     what: str
     services: int
     samples: tuple[float, ...]
     raw: float | None = None
+    unit: Unit = Unit.SECONDS
 
     @property
     def median(self) -> float:
@@ -34,22 +58,39 @@ class Figure:
         if len(self.samples) < ENOUGH_FOR_P99:
             return None
         ordered = sorted(self.samples)
-        return ordered[min(len(ordered) - 1, round(0.99 * len(ordered)))]
+        return ordered[math.ceil(0.99 * len(ordered)) - 1]
+
+    @property
+    def goal(self) -> Goal | None:
+        """What it must be and should be."""
+        return goal_of(self.what, self.services)
 
     def line(self) -> list[str]:
-        """For the table."""
-        p99 = milliseconds(self.p99) if self.p99 is not None else ""
-        ratio = f"{self.median / self.raw:.1f}" if self.raw else ""
-        raw = milliseconds(self.raw) if self.raw else ""
+        """For the table, in the order of HEAD."""
+        goal, shown = self.goal, self.unit.shown
         return [
             self.what,
             str(self.services),
-            milliseconds(self.median),
-            p99,
-            raw,
-            ratio,
+            *(self._limits(goal) if goal else ("", "")),
+            shown(self.median),
+            shown(self.p99),
+            goal.met(self.median, self.p99) if goal else "",
+            self.unit,
+            shown(self.raw),
+            f"{self.median / self.raw:.1f}" if self.raw else "",
             str(len(self.samples)),
         ]
+
+    def _limits(self, goal: Goal) -> tuple[str, str]:
+        p99 = f", p99 {self.unit.shown(goal.must_p99)}" if goal.must_p99 is not None else ""
+        return f"{self.unit.shown(goal.must)}{p99}", self.unit.shown(goal.aim)
+
+    def record(self) -> dict[str, object]:
+        """For programs."""
+        goal = self.goal
+        met = goal.met(self.median, self.p99) if goal else None
+        worked_out = {"median": self.median, "p99": self.p99, "met": met}
+        return {**asdict(self), **worked_out, "goal": asdict(goal) if goal else None}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,9 +103,8 @@ class Report:
 
     def text(self) -> str:
         """For people, as Markdown, so that it can be pasted into docs/performance.md."""
-        head = ["what", "services", "median ms", "p99 ms", "raw limit ms", "ratio", "samples"]
         named = ", ".join(f"{key} {value}" for key, value in self.machine.items())
-        parts = [f"Machine: {named}", table(head, [one.line() for one in self.figures])]
+        parts = [f"Machine: {named}", table(HEAD, [one.line() for one in self.figures])]
         parts += [f"{title}\n\n{block}" for title, block in self._blocks()]
         return "\n\n".join(parts)
 
@@ -79,7 +119,7 @@ class Report:
         """Write bench/results/<date>.json."""
         RESULTS.mkdir(exist_ok=True)
         path = RESULTS / f"{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}.json"
-        figures = [{**asdict(one), "median": one.median, "p99": one.p99} for one in self.figures]
+        figures = [one.record() for one in self.figures]
         body = {"machine": self.machine, "figures": figures, "details": self.details}
         path.write_text(json.dumps(body, indent=1) + "\n")
         return path

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -20,7 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 import yaml
 from events import Events, Seen
-from figures import Figure, Report
+from figures import Figure, Report, Unit
+from goals import BACK, HEALED, HELD, LOADED, OPERATOR, STABLE
 from installation import Installation
 from machine import machine
 from parts.control_plane import ControlPlane
@@ -175,13 +177,12 @@ def under_load(installation: Installation, life: Life, count: int, repeat: int, 
         time.sleep(1.0)  # not right behind the push before: what is sampled is the waiting
         held.append(len(installation.towline.busy()))
         loaded.append(applied(life))
+    ratio = statistics.median(loaded) / statistics.median(idle)
     report.figures += [
-        Figure(what=f"webhook to applied, {count} others healthy", services=count, samples=tuple(idle)),
-        Figure(what=f"the same, {count} others verifying", services=count, samples=tuple(loaded)),
-    ]
-    report.details[f"Workers held while {count} releases verify"] = [
-        ["samples", "most at once"],
-        [str(len(held)), str(max(held))],
+        Figure(what="webhook to applied, others healthy", services=count, samples=tuple(idle)),
+        Figure(what="webhook to applied, others verifying", services=count, samples=tuple(loaded)),
+        Figure(what=LOADED, services=count, samples=(ratio,), unit=Unit.RATIO),
+        Figure(what=HELD, services=count, samples=tuple(map(float, held)), unit=Unit.HELD),
     ]
 
 
@@ -211,10 +212,10 @@ def measure(report: Report, *, repeat: int, verifying: int) -> None:
         try:
             life = Life(installation, plane)
             measures: list[tuple[str, Callable[[], float]]] = [
-                ("pod ready to stable recorded", life.ready_to_stable),
-                ("failing pod seen to previous revision applied", life.failing_to_back),
-                ("manual rollback, call to applied", life.manual),
-                ("drift, changed to repaired", life.drift),
+                (STABLE, life.ready_to_stable),
+                (BACK, life.failing_to_back),
+                (OPERATOR, life.manual),
+                (HEALED, life.drift),
             ]
             for what, run in measures:
                 samples = tuple(run() for _ in range(repeat))

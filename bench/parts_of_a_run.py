@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import urllib3
 import yaml
 from parts.control_plane import ControlPlane
@@ -52,6 +52,6 @@ def _events(answer: urllib3.BaseHTTPResponse) -> Iterator[tuple[float, dict[str,
         for piece in answer.stream(None):
             at = time.perf_counter()
             *lines, rest = (rest + piece).split(b"\n")
-            yield from ((at, json.loads(line)) for line in lines)
+            yield from ((at, msgspec.json.decode(line)) for line in lines)
     except urllib3.exceptions.ProtocolError:
         return  # the API server has ended; whoever still waits is told what is missing

@@ -1,8 +1,9 @@
 """Measures the path of a push on this machine: real control plane, real Redis, real processes, local HTTP for Git.
 
-    python bench/run.py [--services 10,100] [--repeat 5] [--singles 25] [--bare]
+    python bench/run.py [--services 10,100] [--repeat 5] [--singles 25] [--only-one] [--bare]
 
-Prints a table and writes bench/results/<date>.json. `webhook to applied` is taken from outside: from before a signed push
+Prints a table, with what each row must be and should be (goals.py), and writes bench/results/<date>.json. With `--only-one` just
+one install, and the pushes that change one service, so that cost can be seen to grow with the change. `webhook to applied` is taken from outside: from before a signed push
 is sent until a watch shows the Release's status at that revision. See docs/performance.md.
 """
 
@@ -18,7 +19,18 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from figures import Figure, Report, milliseconds
+from figures import Figure, Report, Unit, milliseconds
+from goals import (
+    ALL,
+    ANSWERED,
+    GROWTH,
+    INSTALL,
+    MEMORY,
+    NOTHING,
+    NOTHING_FETCHES,
+    NOTHING_WRITES,
+    ONE,
+)
 from installation import Installation
 from machine import machine, memory_mib
 from parts.control_plane import ControlPlane
@@ -31,6 +43,8 @@ WITHIN_SECONDS = 300.0
 MAIN = "main"  # the environment that is pushed to
 AFTERWARDS = ("judge", "conclude")  # a job of its own, once it is applied
 UNCHANGED = 25  # pushes that change nothing deployed
+COMPARED = 100  # services, with which more of them are compared
+WRITES = ("apply", "create", "update", "patch", "delete")  # the verbs of requests that write
 
 
 class Round:
@@ -108,33 +122,80 @@ def measure(round: Round, report: Report, *, repeat: int, singles: int, redis_pi
     installation, services = round.installation, round.services
     limits = raw_limits(round, repeat)
     installs = [round.install(MAIN)]
-    before = installation.counts()
-    found = [round.one(index) for index in range(singles)]
-    after = installation.counts()
+    found = measure_one(round, report, singles)
     everything = round.everything(repeat)
     memory = memory_mib([installation.process.pid, redis_pid])
     idle = installation.counts()
     nothing = round.nothing(UNCHANGED)
     still = installation.counts()
     installs += [round.install(name) for name in installation.namespaces if name != MAIN]
-    one = tuple(seconds for seconds, _ in found)
     report.figures += [
-        figure("webhook answered (202)", services, round.answers),
-        figure("webhook to applied, 1 changed", services, one, limits["one"]),
-        figure("install of all", services, installs, limits["install"]),
-        figure("push that changes all", services, everything, limits["all"]),
-        figure("push that changes nothing deployed, to the end of its job", services, nothing),
+        figure(ANSWERED, services, round.answers),
+        figure(ONE, services, found, limits["one"]),
+        figure(INSTALL, services, installs, limits["install"]),
+        figure(ALL, services, everything, limits["all"]),
+        figure(NOTHING, services, nothing),
+        count(NOTHING_WRITES, services, written(idle, still) / UNCHANGED),
+        count(NOTHING_FETCHES, services, (still["fetches"] - idle["fetches"]) / UNCHANGED),
+        Figure(what=MEMORY, services=services, samples=(float(memory["pss"]),), unit=Unit.MEMORY),
     ]
-    report.details[f"Stages of a push that changes 1 of {services}, ms"] = stages(
-        found, before, after, singles
-    )
-    report.details[f"Requests and commands for each push, {services} services"] = costs(
-        [("1 changed", before, after, singles), ("nothing changed", idle, still, UNCHANGED)]
+    report.details[f"Requests and commands for each push that changes nothing, {services} services"] = costs(
+        [("nothing changed", idle, still, UNCHANGED)]
     )
     report.details[f"Memory of Towline at {services} services, MiB"] = [
         ["processes, with Redis", "PSS", "RSS"],
         [str(memory["processes"]), str(memory["pss"]), str(memory["rss"])],
     ]
+
+
+def measure_one(round: Round, report: Report, singles: int) -> list[float]:
+    """Pushes that change one service: their seconds; where they went, and what they cost, is in the report."""
+    before = round.installation.counts()
+    found = [round.one(index) for index in range(singles)]
+    after = round.installation.counts()
+    services = round.services
+    report.details[f"Stages of a push that changes 1 of {services}, ms"] = stages(
+        found, before, after, singles
+    )
+    report.details[f"Requests and commands for each push that changes 1 of {services}"] = costs(
+        [("1 changed", before, after, singles)]
+    )
+    return [seconds for seconds, _ in found]
+
+
+def measure_growth(round: Round, report: Report, singles: int) -> None:
+    """One install, then pushes that change one service."""
+    installed = round.install(MAIN)
+    report.figures += [
+        figure(ONE, round.services, measure_one(round, report, singles)),
+        figure(INSTALL, round.services, [installed]),
+    ]
+
+
+def compare(report: Report) -> None:
+    """A push that changes one of many, as a ratio to one that changes one of COMPARED."""
+    medians = {one.services: one.median for one in report.figures if one.what == ONE}
+    if COMPARED in medians:
+        report.figures += [
+            Figure(what=GROWTH, services=services, samples=(median / medians[COMPARED],), unit=Unit.RATIO)
+            for services, median in medians.items()
+            if services != COMPARED
+        ]
+
+
+def written(before: dict[str, Any], after: dict[str, Any]) -> float:
+    """How many requests wrote to the cluster meanwhile."""
+    return float(
+        sum(
+            after["requests"].get(verb, (0.0, 0.0))[0] - before["requests"].get(verb, (0.0, 0.0))[0]
+            for verb in WRITES
+        )
+    )
+
+
+def count(what: str, services: int, number: float) -> Figure:
+    """One row that counts."""
+    return Figure(what=what, services=services, samples=(number,), unit=Unit.COUNT)
 
 
 def figure(what: str, services: int, samples: Iterable[float], raw: float | None = None) -> Figure:
@@ -213,6 +274,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--repeat", type=int, default=5, help="installs and pushes that change all")
     parser.add_argument("--singles", type=int, default=25, help="pushes that change one service")
     parser.add_argument(
+        "--only-one", action="store_true", help="one install, and pushes that change one service"
+    )
+    parser.add_argument(
         "--bare",
         action="store_true",
         help="etcd and kube-apiserver alone: no controller competes for the cores",
@@ -230,17 +294,22 @@ def main() -> int:
             for process in plane.controllers:
                 process.stop()
         for index, services in enumerate(map(int, asked.services.split(","))):
-            environments = [MAIN, *(f"install-{number}" for number in range(1, asked.repeat))]
+            installs = 1 if asked.only_one else asked.repeat
+            environments = [MAIN, *(f"install-{number}" for number in range(1, installs))]
             installation = Installation(
                 folder / f"of-{services}", plane, redis, database=index, environments=environments
             )
             try:
                 round = Round(installation, RawLimit(plane), plane, services, bare=asked.bare)
+                if asked.only_one:
+                    measure_growth(round, report, asked.singles)
+                    continue
                 measure(
                     round, report, repeat=asked.repeat, singles=asked.singles, redis_pid=redis.process.pid
                 )
             finally:
                 installation.close()
+    compare(report)
     print(report.text())
     print(f"\n{time.monotonic() - started:.0f} s; written to {report.write().relative_to(Path.cwd())}")
     return 0
