@@ -1,12 +1,14 @@
 """Keeps a set of programs running: forks each, starts it again when it dies, ends them all together.
 
-Forked after everything is imported, so that the programs share their pages and start at once. A child dies with its
-parent, even when that is killed (PR_SET_PDEATHSIG), so no process is ever left behind.
+Forked after everything is imported, so that the programs share their pages and start at once, and what was imported is
+kept out of the garbage collector's sight. A child dies with its parent, even when that is killed (PR_SET_PDEATHSIG), so
+no process is ever left behind.
 """
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -55,6 +57,8 @@ class Supervisor:
     def run(self) -> int:
         """Returns 0 when asked to stop and every program has ended by itself, 1 when one had to be killed."""
         signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
+        gc.collect()
+        gc.freeze()  # what was imported stays: no child's collector walks through it, or writes into shared pages
         try:
             self._keep_running()
             return self._stop()

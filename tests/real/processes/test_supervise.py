@@ -11,7 +11,7 @@ from parts.eventually import eventually
 from parts.processes import started_at
 
 SCRIPT = """
-import os, signal, sys, time
+import gc, os, signal, sys, time
 from pathlib import Path
 from towline.shared.supervise import Program, Supervisor
 
@@ -25,6 +25,11 @@ def steady():
 def dying():
     (folder / f"dying-{os.getpid()}").touch()
     return 3
+
+def looking():
+    is_seen = any(one is vars(sys.modules["signal"]) for one in gc.get_objects())
+    (folder / f"looking-{int(is_seen)}").touch()
+    return 0
 
 def stubborn():
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -88,6 +93,13 @@ def test_a_program_that_is_killed_is_started_again(supervise, tmp_path):
 
     eventually(lambda: len(pids(tmp_path, "steady")) == 2)
     assert started_at(first) is None
+
+
+def test_what_was_imported_is_not_walked_through_by_a_programs_garbage_collector(supervise, tmp_path):
+    """It would write into every page that the programs share."""
+    supervise("looking")
+
+    assert eventually(lambda: list(tmp_path.glob("looking-*"))) == [tmp_path / "looking-0"]
 
 
 def test_sigterm_ends_every_program_and_the_exit_code_says_that_all_went_well(supervise, tmp_path):
