@@ -53,9 +53,13 @@ lint: install  ## ruff, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: programs  ## the figures of docs/performance.md, on this machine
+bench: programs  ## the figures of docs/performance.md, on this machine; FULL=1 for those of thousands
 	$(BIN)/python bench/run.py
 	$(BIN)/python bench/health.py
+	$(if $(FULL),$(BIN)/python bench/run.py --services 10,100,1000,5000 --only-one)
+	$(if $(FULL),$(BIN)/python bench/run.py --services 1000 --repeat 5)
+	$(if $(FULL),$(BIN)/python bench/health.py --repeat 20 --verifying 1000)
+	$(if $(FULL),$(BIN)/python bench/watcher.py)
 
 schemas: install  ## write the JSON Schemas anew
 	$(BIN)/python -m towline.shared.schemas_write
