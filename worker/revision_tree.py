@@ -1,8 +1,9 @@
 """The files of one revision, read from the object database; nothing is ever written to disk.
 
 In: a bare repository and a commit. Out: the entries and bytes of `worker.tree.Tree`. State: folders read so far, in
-memory. An object that cannot be read means that the mirror is damaged: that is reported, so that the next fetch clones
-it anew, and raised as MirrorDamaged.
+memory; large ones, such as that of all services, are remembered by their id for the next job, which would parse all of
+them to find one. An object that cannot be read means that the mirror is damaged: that is reported, so that the next fetch
+clones it anew, and raised as MirrorDamaged.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pygit2.enums import ObjectType
 from towline.shared.errors import GitError, MirrorDamaged
 from towline.worker.git_errors import clean
 from towline.worker.names import checked_path, is_usable_name
+from towline.worker.remembered import Remembered
 from towline.worker.tree import Entry, EntryKind
 
 MAX_TREE_BYTES = 16 * 1024 * 1024  # one folder; 400,000 names
@@ -45,6 +47,9 @@ class Folder:
 
 
 EMPTY = Folder({})
+LARGE = range(64, 10_000)  # names: fewer are parsed at once, more are too much to keep (350 bytes each)
+
+_LARGE: Remembered[tuple[str, str], Folder] = Remembered(16)  # by path and id
 
 
 class RevisionTree:
@@ -92,8 +97,17 @@ class RevisionTree:
         if path not in self._folders:
             entry = self.entry(path)
             is_folder = entry is not None and entry.kind is EntryKind.FOLDER
-            self._folders[path] = self._listed(entry) if entry is not None and is_folder else EMPTY
+            self._folders[path] = self._known(entry) if entry is not None and is_folder else EMPTY
         return self._folders[path]
+
+    def _known(self, folder: Entry) -> Folder:
+        key = (folder.path, folder.id)
+        found = _LARGE.known(key)
+        if found is None:
+            found = self._listed(folder)
+            if len(found.entries) in LARGE:
+                _LARGE.keep(key, found)
+        return found
 
     def _listed(self, folder: Entry) -> Folder:
         prefix = f"{folder.path}/" if folder.path else ""

@@ -168,6 +168,19 @@ def test_entries_have_kinds_sizes_and_the_ids_of_git(mirror, origin):
     assert tree.read(tree.entry("d/link"), limit_bytes=4) == b"file"
 
 
+def test_a_large_folder_is_parsed_once_for_all_jobs_and_anew_when_it_changes(mirror, origin):
+    first = origin.commit({f"services/s{number}/app.yaml": "one" for number in range(100)})
+    fetch(mirror)
+    known = mirror.tree(first).entry("services/s7")
+
+    assert mirror.tree(first).entry("services/s7") is known
+
+    second = origin.commit({"services/s7/app.yaml": "two"})
+    fetch(mirror)
+    assert mirror.tree(second).entry("services/s7") != known
+    assert mirror.tree(first).entry("services/s7") == known
+
+
 def test_what_is_no_folder_has_no_children_and_a_folder_no_bytes(mirror, origin):
     revision = origin.commit({"d/file": "1", "d/module": Submodule("1" * 40)})
     fetch(mirror)
