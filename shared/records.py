@@ -106,7 +106,7 @@ class Records:
         annotations = _annotations(owner, release, token, set(group_kinds), set(namespaces))
         if release is None:
             return self._create(owner, annotations)
-        _check_owner(owner, release)
+        check_owner(owner, release)
         patch: Object = {
             "metadata": {
                 "resourceVersion": release.resource_version,
@@ -285,8 +285,8 @@ def _words(text: str | None) -> set[str]:
     return {word for word in (text or "").split(",") if word}
 
 
-def _check_owner(owner: Owner, release: Release) -> None:
-    """One name, two owners is an error that names both."""
+def check_owner(owner: Owner, release: Release) -> None:
+    """One name, two owners is an error that names both. Raises Conflict."""
     repository = release.annotations.get(REPOSITORY) or release.status.repository
     environment = release.annotations.get(ENVIRONMENT) or release.status.environment
     tool = release.annotations.get(TOOLING, TOOL)

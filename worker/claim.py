@@ -8,12 +8,16 @@ and the next attempt sees that.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from towline.shared.config import Environment
 from towline.shared.errors import Conflict
-from towline.shared.records import Records
-from towline.shared.release import Release
+from towline.shared.model import Object
+from towline.shared.records import Records, check_owner
+from towline.shared.release import Release, StoredRevision
 from towline.shared.wanted import Lease
 from towline.worker.plan import Plan
 from towline.worker.state import Standing
@@ -47,6 +51,24 @@ def claim(standing: Standing, plan: Plan, *, token: str, pin: str = "") -> Relea
         namespaces=plan.additional_namespaces,
         pin=pin,
     )
+
+
+def claim_and_store(
+    standing: Standing, plan: Plan, *, token: str, revision: str, objects: Sequence[Object], pin: str = ""
+) -> tuple[Release, StoredRevision]:
+    """Take the release, and store what is about to be applied; side by side where the release is there already.
+
+    Then neither needs the other's answer. A claim that is lost leaves a stored revision that no status names, as an
+    attempt that was killed does: the next one at this revision uses it, the next search finds it.
+    """
+    release, store = standing.release, partial(standing.records.store, revision=revision, objects=objects)
+    if release is None:
+        release = claim(standing, plan, token=token, pin=pin)
+        return release, store(release)
+    check_owner(standing.owner, release)  # before anything is written beside another's
+    with ThreadPoolExecutor(1) as beside:
+        storing = beside.submit(store, release)
+        return claim(standing, plan, token=token, pin=pin), storing.result()
 
 
 @dataclass(slots=True)

@@ -34,7 +34,7 @@ from towline.shared.pending import Pending
 from towline.shared.wanted import Lease, Wanted
 from towline.worker.apply import apply
 from towline.worker.beat import every
-from towline.worker.claim import Guard, claim, make_room
+from towline.worker.claim import Guard, claim, claim_and_store, make_room
 from towline.worker.decision import is_to_be_brought_back
 from towline.worker.dependants import reason_to_wait, show_waiting, wake
 from towline.worker.dry_run import dry_run
@@ -313,8 +313,14 @@ class Attempt:
     def _write(self, state: State, objects: tuple[Placed, ...], step: Step) -> Outcome:
         plan, now = step.plan, datetime.now(UTC)
         with self.stages("claim"):
-            release = claim(state, plan, token=self.lease.token, pin=self.wanted.pinned_to)
-            stored = state.records.store(release, self.wanted.revision, [one.object for one in objects])
+            release, stored = claim_and_store(
+                state,
+                plan,
+                token=self.lease.token,
+                revision=self.wanted.revision,
+                objects=[one.object for one in objects],
+                pin=self.wanted.pinned_to,
+            )
         guard = Guard(state.records, release, self.lease)
         with self.stages("apply"):
             delete(state.target, left_over(state))

@@ -237,26 +237,6 @@ def test_a_suspended_release_is_left_alone_and_a_pinned_one_stays(engine, contro
     assert {one.state for one in engine.tools.views.revision("shop", revision).values()} == {"waiting"}
 
 
-def test_a_release_of_another_repository_is_not_taken_over(engine):
-    engine.deploy({ORDERS: config_map("orders")})
-    before = engine.release("orders")
-    place = engine.tools.config.environment("staging")
-    records = engine.tools.records(place)
-    status = before.status.model_copy(update={"repository": "bank"})
-    records.write_status(before, status)
-    patch = {"metadata": {"annotations": {"towline.dev/repository": "bank"}}}
-    cluster = engine.tools.cluster(place)
-    cluster.merge_patch(
-        cluster.resource("towline.dev/v1alpha1", "Release"), "orders", engine.namespace, patch
-    )
-
-    engine.deploy({ORDERS: config_map("orders", a="2")})
-
-    assert "bank" in engine.view("orders").error
-    assert "shop" in engine.view("orders").error
-    assert engine.live("ConfigMap", "orders")["data"] == {"a": "b"}
-
-
 def test_a_release_becomes_stable_when_it_is_healthy(engine):
     revision = engine.deploy({ORDERS: several(config_map("orders"), deployment("orders"))})
 
