@@ -48,7 +48,8 @@ def test_kubectl_explains_every_field(records: Records, control_plane: ControlPl
     eventually(lambda: control_plane.kubectl("explain", "release.status"), within=10)
 
     assert "rolled back" in control_plane.kubectl("explain", "release.status.quarantined")
-    assert "Seconds that each stage took" in control_plane.kubectl("explain", "rel.status.history.stages")
+    told = " ".join(control_plane.kubectl("explain", "rel.status.history").split())
+    assert "the seconds of its stages" in told  # the long parts have no schema, and say what is in them
     assert "suspended" in control_plane.kubectl("explain", "rel.spec")
 
 
