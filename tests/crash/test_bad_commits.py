@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 import yaml
@@ -115,7 +116,8 @@ def rolling_back(service: Service, stable: str) -> Iterator[int]:
     service.bad(2)
     (stopped,) = eventually(towline.stopped, within=SOON_SECONDS)
     yield stopped
-    go_on(stopped)
+    with suppress(ProcessLookupError):  # the test has killed it
+        go_on(stopped)
 
 
 def go_on(pid: int) -> None:
@@ -339,3 +341,17 @@ def versions_of(service: Service) -> tuple[str, ...]:
         str(found["metadata"]["resourceVersion"]),
         str(deployment["metadata"]["generation"]),
     )
+
+
+def test_a_rollback_that_is_cut_off_just_as_redis_is_wiped_is_finished_all_the_same(
+    service: Service, rolling_back: int, stable: str
+):
+    towline = service.towline
+    towline.arm("apply.end")  # the stable objects are back, and neither pruned nor recorded
+
+    go_on(rolling_back)
+    eventually(lambda: towline.is_met("apply.end"), within=SOON_SECONDS)
+    towline.tools.broker.redis.flushdb()
+
+    service.comes_to(Phase.ROLLED_BACK, stable, within=AGAIN_SECONDS)
+    assert service.live == whole(1)

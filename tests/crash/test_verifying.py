@@ -62,11 +62,23 @@ def phases(towline: Towline, revision: str) -> dict[str, list[str]]:
     return {phase: sorted(names) for phase, names in found.items()}
 
 
+def api_server_restarted(towline: Towline, control_plane: ControlPlane) -> None:
+    control_plane.restart_apiserver()
+
+
+def redis_wiped(towline: Towline, control_plane: ControlPlane) -> None:
+    towline.tools.broker.redis.flushdb()
+
+
 @pytest.mark.parametrize(
     "towline", [{"environment": {"verify": {"unschedulable": "10m"}}}], indirect=True, ids=[""]
 )
-def test_the_api_server_is_restarted_while_50_releases_verify_and_each_is_concluded_rightly(
-    towline: Towline, control_plane: ControlPlane, room: None
+@pytest.mark.parametrize("happens", [api_server_restarted, redis_wiped])
+def test_of_50_releases_that_verify_each_is_concluded_rightly_whatever_happens(
+    towline: Towline,
+    control_plane: ControlPlane,
+    room: None,
+    happens: Callable[[Towline, ControlPlane], None],
 ):
     towline.start("up")
     bad, well = CROWD[:10], CROWD[10:]
@@ -79,7 +91,7 @@ def test_the_api_server_is_restarted_while_50_releases_verify_and_each_is_conclu
     towline.deliver(second)
     eventually(lambda: phases(towline, second) == {Phase.VERIFYING: CROWD}, within=CROWD_SECONDS)
 
-    control_plane.restart_apiserver()
+    happens(towline, control_plane)
     assert phases(towline, second) == {Phase.VERIFYING: CROWD}
     control_plane.kubectl("label", "node", "--all", f"{ROOM}=yes")
 
