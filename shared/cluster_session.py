@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import urlencode
 
 import urllib3
@@ -114,6 +114,9 @@ class Request:
         return headers
 
 
+A = TypeVar("A", "Answer", "Stream")
+
+
 class Session:
     """Connections and credentials; used by many threads at once."""
 
@@ -131,38 +134,24 @@ class Session:
 
     def send(self, request: Request) -> Answer:
         """Send a request; a 401 renews the credentials and sends it once more. Raises ClusterDown."""
+        return self._accepted(request, _exchange)
+
+    def open(self, request: Request) -> Stream:
+        """Send a GET whose answer goes on, and read it line by line; credentials as for `send`. Raises ClusterDown."""
+        return self._accepted(request, _streamed)
+
+    def _accepted(self, request: Request, answer_of: Callable[[Login, Request], A]) -> A:
         login = self._login
-        answer = self._send(request, login)
+        answer = self._observed(request, login, answer_of)
         if answer.code != 401:
             login.accepted = True
             return answer
         renewed = self._renewed(login)
-        return answer if renewed is login else self._send(request, renewed)
-
-    def open(self, request: Request) -> Stream:
-        """Send a GET whose answer goes on, and read it line by line; credentials as for `send`. Raises ClusterDown."""
-        login = self._login
-        stream = self._open(request, login)
-        if stream.code != 401:
-            login.accepted = True
-            return stream
-        renewed = self._renewed(login)
         if renewed is login:
-            return stream
-        stream.close()
-        return self._open(request, renewed)
-
-    def _open(self, request: Request, login: Login) -> Stream:
-        started = time.monotonic()
-        outcome = "error"
-        try:
-            stream = Stream(login.open(request), login=login, request=request)
-            outcome = str(stream.code)
-            return stream
-        except HTTPError as error:
-            raise _down(login, request, error) from error
-        finally:
-            self._observe(request.verb, outcome, time.monotonic() - started)
+            return answer
+        if isinstance(answer, Stream):
+            answer.close()
+        return self._observed(request, renewed, answer_of)
 
     def _renewed(self, used: Login) -> Login:
         """Credentials newer than those that were refused; the same when they were renewed just now."""
@@ -172,11 +161,11 @@ class Session:
                 self._login = Login(self._access, parallel=self._parallel)
             return self._login
 
-    def _send(self, request: Request, login: Login) -> Answer:
+    def _observed(self, request: Request, login: Login, answer_of: Callable[[Login, Request], A]) -> A:
         started = time.monotonic()
         outcome = "error"
         try:
-            answer = _exchange(login, request)
+            answer = answer_of(login, request)
             outcome = str(answer.code)
             return answer
         except HTTPError as error:
@@ -326,6 +315,10 @@ def _retries(method: str) -> urllib3.Retry:
         allowed_methods=None,
         raise_on_status=False,
     )
+
+
+def _streamed(login: Login, request: Request) -> Stream:
+    return Stream(login.open(request), login=login, request=request)
 
 
 def _exchange(login: Login, request: Request) -> Answer:
