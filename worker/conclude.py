@@ -13,7 +13,6 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 
 import structlog
 
@@ -24,7 +23,6 @@ from towline.shared.model import Phase, ReleaseName, short
 from towline.shared.release import Release, ReleaseStatus
 from towline.shared.views import ReleaseView
 from towline.shared.wanted import Lease
-from towline.worker.beat import every
 from towline.worker.decision import (
     concluded,
     has_failed,
@@ -34,15 +32,15 @@ from towline.worker.decision import (
 from towline.worker.dependants import wake
 from towline.worker.failure import told, why
 from towline.worker.groups import ask_mates, together
+from towline.worker.holding import holding
 from towline.worker.hooks import delete, to_delete
 from towline.worker.outcome import announce, show_release
 from towline.worker.record import reverted
 from towline.worker.rollback import restore
 from towline.worker.stages import Stages
-from towline.worker.state import Standing, standing
+from towline.worker.state import Standing, standing_of
 from towline.worker.steer import heed
 from towline.worker.steps import go_on
-from towline.worker.sync import RENEW_SECONDS, let_others_go_on, renew
 from towline.worker.tools import Tools
 from towline.worker.verify import time_of, verdict_of
 
@@ -64,18 +62,12 @@ def conclude(tools: Tools, arguments: ConcludeArguments) -> str:
     with tools.broker.guard():
         if not lease.acquire_or_ask():
             return "a sync of it runs, and asks again"
-    try:
-        with every(RENEW_SECONDS, partial(renew, lease)):
-            return _concluded(tools, name, view, lease)
-    finally:
-        with tools.broker.guard():
-            lease.drop()
-        let_others_go_on(tools, name)
+    with holding(tools, name, lease):
+        return _concluded(tools, name, view, lease)
 
 
 def _concluded(tools: Tools, name: ReleaseName, view: ReleaseView, lease: Lease) -> str:
-    repository, ref = str(view.status.get("repository", "")), str(view.status.get("ref", ""))
-    place = standing(tools, name, repository=repository, ref=ref)
+    place = standing_of(tools, view)
     release = place.release
     if release is None:
         tools.views.remove(name)

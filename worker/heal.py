@@ -25,10 +25,10 @@ from towline.shared.objects import owned_hash
 from towline.shared.release import AppliedObject, Release
 from towline.shared.wanted import Lease
 from towline.worker.apply import apply
-from towline.worker.beat import every
 from towline.worker.claim import Guard, claim
 from towline.worker.decision import is_to_be_brought_back
-from towline.worker.outcome import announce, show_release
+from towline.worker.holding import holding
+from towline.worker.outcome import announce, put_on_record
 from towline.worker.owned_fields import LostField, covers, lost_fields, without_field
 from towline.worker.parallel import in_parallel
 from towline.worker.plan import Plan
@@ -37,8 +37,7 @@ from towline.worker.repairs import REPAIRS, WINDOW_SECONDS, Repairs
 from towline.worker.rollback import plan_of_stored
 from towline.worker.send import send
 from towline.worker.stages import Stages
-from towline.worker.state import Standing, standing
-from towline.worker.sync import RENEW_SECONDS, let_others_go_on, renew
+from towline.worker.state import Standing, standing_of
 from towline.worker.tools import Tools
 from towline.worker.written import Written
 
@@ -89,15 +88,8 @@ def heal(tools: Tools, arguments: HealArguments) -> str:
             raise Unavailable(
                 f"a sync of {name} runs", hint="looked at again after it", retry_after=BUSY_SECONDS
             )
-    try:
-        with every(RENEW_SECONDS, partial(renew, lease)):
-            repository, ref = str(view.status.get("repository", "")), str(view.status.get("ref", ""))
-            place = standing(tools, name, repository=repository, ref=ref)
-            return _looked_after(tools, place, lease, Stages(tools.metrics))
-    finally:
-        with tools.broker.guard():
-            lease.drop()
-        let_others_go_on(tools, name)
+    with holding(tools, name, lease):
+        return _looked_after(tools, standing_of(tools, view), lease, Stages(tools.metrics))
 
 
 def _looked_after(tools: Tools, place: Standing, lease: Lease, stages: Stages) -> str:
@@ -196,8 +188,7 @@ def _repaired(
     refused = [f"not put back: {problem}" for problem in written.applied.problems]
     lines = (*left, *refused)
     status = written.release.status.model_copy(update={"objects": written.objects, "drift": lines})
-    release = place.records.write_status(written.release, status)
-    show_release(tools, place, release)
+    release = put_on_record(tools, place, written.release, status)
     text = "; ".join(str(one) for one in to_do) or "everything, by a job that was cut off"
     announce(place.records, release, reason="DriftHealed", message=f"put back: {text}")
     if lines:
@@ -218,8 +209,7 @@ def _report(
         return text
     is_news = bool(set(drift) - set(release.status.drift))
     status = release.status.model_copy(update={"drift": drift, "objects": objects})
-    release = place.records.write_status(release, status)
-    show_release(tools, place, release)
+    release = put_on_record(tools, place, release, status)
     if is_news:
         announce(place.records, release, reason="Drifted", message=text)
         log.warning("release.drift", release=str(place.name), objects=list(drift))

@@ -16,8 +16,8 @@ from towline.shared.pending import HookRun, Pending
 from towline.shared.release import HistoryEntry, Release, ReleaseStatus
 from towline.shared.wanted import Wanted
 from towline.worker.decision import failed, hook_failed
-from towline.worker.outcome import Counts, Outcome, announce, show_release
-from towline.worker.record import entry_of, with_step
+from towline.worker.outcome import Counts, Outcome, announce, put_on_record
+from towline.worker.record import entry_with_commit, with_step
 from towline.worker.stages import Stages
 from towline.worker.state import State
 from towline.worker.steps import Step
@@ -38,9 +38,7 @@ class Started:
 def record_hooks(tools: Tools, state: State, wanted: Wanted, started: Started, stages: Stages) -> Outcome:
     """The status after starting hooks: they are judged now; where one was refused, the revision has failed."""
     now = datetime.now(UTC)
-    entry = entry_of(wanted, Result.SYNCED, Counts(), stages).model_copy(
-        update={"author": state.commit.author, "subject": state.commit.subject}
-    )
+    entry = entry_with_commit(state, wanted, Result.SYNCED, Counts(), stages)
     status = _running(state, wanted, started, entry, now)
     is_before = started.step.moment is Moment.PRE_SYNC
     if started.problems:
@@ -51,8 +49,7 @@ def record_hooks(tools: Tools, state: State, wanted: Wanted, started: Started, s
             if is_before
             else failed(running, cause, now=now, health=Health.UNKNOWN)
         )
-    release = state.records.write_status(started.release, status)
-    show_release(tools, state, release)
+    release = put_on_record(tools, state, started.release, status)
     if started.problems:
         announce(state.records, release, reason="Failed")
     return Outcome(
@@ -71,8 +68,7 @@ def _running(
     revision = short(wanted.revision)
     to_come = f"; {started.pending.text}" if started.pending else ""
     update: dict[str, object] = {
-        "environment": state.environment.name,
-        "repository": state.repository.name,
+        **state.identity,
         "ref": before.ref or wanted.ref,
         "pending": started.pending,
         "hooks": started.runs,

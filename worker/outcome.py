@@ -15,7 +15,7 @@ from towline.shared.errors import TowlineError
 from towline.shared.metrics import OBJECTS, PUSH_TO_APPLIED, SYNCS
 from towline.shared.model import Phase, ReleaseName, Result, short
 from towline.shared.records import Records
-from towline.shared.release import Release
+from towline.shared.release import Release, ReleaseStatus
 from towline.shared.views import ReleaseView
 from towline.shared.wanted import Wanted
 from towline.worker.stages import Stages
@@ -97,6 +97,13 @@ def show_release(tools: Tools, standing: Standing, release: Release) -> None:
     environment = standing.environment
     view = view_of(release, standing.name, cluster=environment.cluster, namespace=environment.namespace)
     tools.views.put(view)
+
+
+def put_on_record(tools: Tools, standing: Standing, release: Release, status: ReleaseStatus) -> Release:
+    """Write the status, and show it. Raises Conflict when somebody else claimed the release."""
+    written = standing.records.write_status(release, status)
+    show_release(tools, standing, written)
+    return written
 
 
 def show_missing(tools: Tools, name: ReleaseName, wanted: Wanted, *, error: str) -> None:

@@ -16,7 +16,7 @@ from towline.shared.release import HistoryEntry, Quarantine, Release, ReleaseSta
 from towline.shared.wanted import Wanted
 from towline.worker.decision import UNDER_WAY, failed, hook_failed, rollback_failed
 from towline.worker.hooks import not_undone
-from towline.worker.outcome import Counts, Outcome, announce, show_missing, show_release
+from towline.worker.outcome import Counts, Outcome, announce, put_on_record, show_missing, show_release
 from towline.worker.stages import Stages
 from towline.worker.state import Standing, State
 from towline.worker.tools import Tools
@@ -35,13 +35,11 @@ def record(tools: Tools, state: State, wanted: Wanted, written: Written, stages:
             "stable_at": _stable_since(before, written.stored),
         }
     )
-    entry = entry_of(wanted, Result.SYNCED, written.counts, stages)
-    entry = entry.model_copy(update={"author": state.commit.author, "subject": state.commit.subject})
+    entry = entry_with_commit(state, wanted, Result.SYNCED, written.counts, stages)
     steps = f"{written.pending.text}; " if written.pending else ""
     status = before.model_copy(
         update={
-            "environment": state.environment.name,
-            "repository": state.repository.name,
+            **state.identity,
             **_applied_from(stored, datetime.now(UTC)),
             "pending": written.pending,
             "hooks": written.hooks,
@@ -87,8 +85,7 @@ def _recorded(tools: Tools, standing: Standing, written: Written, status: Releas
         applied = replace(written.release, status=status)
         cause = f"half-way: {error}"
         status = failed(applied, cause, now=datetime.now(UTC), health=Health.UNKNOWN)
-    release = standing.records.write_status(written.release, status)
-    show_release(tools, standing, release)
+    release = put_on_record(tools, standing, written.release, status)
     announce(standing.records, release, reason="Synced" if error is None else "Failed")
     counts, pending = written.counts, written.pending
     text = status.message if error else _summary(counts) + (f"; {pending.text}" if pending else "")
@@ -118,8 +115,7 @@ def reverted(tools: Tools, standing: Standing, restored: Restored, stages: Stage
                 "history": _with_rollback(before.history, bad.revision, restored, stages),
             }
         )
-    release = standing.records.write_status(written.release, status)
-    show_release(tools, standing, release)
+    release = put_on_record(tools, standing, written.release, status)
     announce(standing.records, release, reason="RollingBack" if error is None else "Failed")
     return release
 
@@ -232,15 +228,13 @@ def refused(tools: Tools, state: State, wanted: Wanted, error: TowlineError, sta
     if release is None:
         show_missing(tools, state.name, wanted, error=text)
         return Outcome(result=Result.REFUSED, text=text)
-    entry = entry_of(wanted, Result.REFUSED, Counts(), stages).model_copy(
-        update={"author": state.commit.author, "subject": state.commit.subject, "cause": error.explained()}
-    )
+    entry = entry_with_commit(state, wanted, Result.REFUSED, Counts(), stages)
+    entry = entry.model_copy(update={"cause": error.explained()})
     before = release.status
     is_under_way = before.phase in UNDER_WAY
     status = before.model_copy(
         update={
-            "environment": state.environment.name,
-            "repository": state.repository.name,
+            **state.identity,
             "phase": before.phase if is_under_way else Phase.FAILED,
             "message": f"{text}; {before.message}" if is_under_way else text,
             "history": (entry, *before.history),
@@ -264,9 +258,8 @@ def broken_off(tools: Tools, state: State, error: TowlineError) -> Outcome:
         status = hook_failed(state.release, cause, now=now)
     else:
         status = failed(state.release, cause, now=now, health=Health.UNKNOWN)
-    release = state.records.write_status(state.release, status)
+    release = put_on_record(tools, state, state.release, status)
     announce(state.records, release, reason="Failed")
-    show_release(tools, state, release)
     return Outcome(result=Result.FAILED, text=status.message, release=release, is_change=False)
 
 
@@ -276,6 +269,14 @@ def kept_revisions(before: ReleaseStatus, newest: StoredRevision, *, keep: int) 
     stable = [one for one in others if one.revision == before.stable_revision]
     recent = [one for one in others if one.revision != before.stable_revision]
     return tuple([newest, *stable, *recent][:keep])
+
+
+def entry_with_commit(
+    state: State, wanted: Wanted, result: Result, counts: Counts, stages: Stages
+) -> HistoryEntry:
+    """The attempt as the history keeps it."""
+    commit = {"author": state.commit.author, "subject": state.commit.subject}
+    return entry_of(wanted, result, counts, stages).model_copy(update=commit)
 
 
 def entry_of(wanted: Wanted, result: Result, counts: Counts, stages: Stages) -> HistoryEntry:

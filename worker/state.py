@@ -14,6 +14,7 @@ from towline.shared.model import Moment, Phase, ReleaseName, Revision, Trigger, 
 from towline.shared.pending import Pending
 from towline.shared.records import Owner, Records
 from towline.shared.release import AppliedObject, Release, Verification
+from towline.shared.views import ReleaseView
 from towline.shared.wanted import Wanted
 from towline.worker.inputs import Inputs
 from towline.worker.mirror import CommitInfo
@@ -50,6 +51,11 @@ class Standing:
     def is_unfinished(self) -> bool:
         """Whether the last attempt was cut off, so that the record may lag behind the cluster."""
         return self.release is not None and self.release.is_unfinished
+
+    @property
+    def identity(self) -> dict[str, object]:
+        """Whose release it is, as its status says it."""
+        return {"environment": self.environment.name, "repository": self.repository.name}
 
     @property
     def owner(self) -> Owner:
@@ -158,6 +164,12 @@ def standing(tools: Tools, name: ReleaseName, *, repository: str, ref: str) -> S
         records=records,
         release=records.read(name, environment.namespace),
     )
+
+
+def standing_of(tools: Tools, view: ReleaseView) -> Standing:
+    """The same for a release as it is shown: by the branch that deployed it last."""
+    repository, ref = str(view.status.get("repository", "")), str(view.status.get("ref", ""))
+    return standing(tools, view.name, repository=repository, ref=ref)
 
 
 def find(tools: Tools, name: ReleaseName, wanted: Wanted) -> State:

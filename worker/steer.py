@@ -26,8 +26,9 @@ from towline.shared.jobs import (
 from towline.shared.model import Health, Phase, ReleaseName, Trigger, short
 from towline.shared.release import Release, ReleaseStatus
 from towline.shared.wanted import Lease, Wanted
-from towline.worker.outcome import announce, show_release
-from towline.worker.state import Standing, standing
+from towline.worker.holding import holding
+from towline.worker.outcome import announce, put_on_record
+from towline.worker.state import Standing, standing_of
 from towline.worker.tools import Tools
 
 KUBECTL = "an edit of the Release"
@@ -40,27 +41,27 @@ def steer(tools: Tools, arguments: SteerArguments) -> str:
     """Carry out an operator's word. Raises NotFound, and Unavailable while a sync of the release runs."""
     name = ReleaseName.parse(arguments.release)
     view = tools.views.get(name)
+    if view is None:
+        raise _missing(name)
     lease = Lease(tools.broker, arguments.release)
     with tools.broker.guard():
         if not lease.acquire():
             raise Unavailable(
                 f"a sync of {name} runs", hint="it is tried again at once", retry_after=BUSY_SECONDS
             )
-    try:
-        status = view.status if view else {}
-        place = standing(
-            tools, name, repository=str(status.get("repository", "")), ref=str(status.get("ref", ""))
-        )
+    with holding(tools, name, lease):
+        place = standing_of(tools, view)
         if place.release is None:
-            raise NotFound(f"there is no release {name}", hint="see `towline status` for those there are")
+            raise _missing(name)
         release = place.records.set_spec(place.release, **_spec(arguments, place.release))
         fault(Point.SPEC_WRITTEN)
         log.info("release.steered", release=str(name), action=arguments.action, operator=arguments.operator)
         text = heed(tools, place, release, operator=arguments.operator)
         return text or f"{arguments.action}: it was so already"
-    finally:
-        with tools.broker.guard():
-            lease.drop()
+
+
+def _missing(name: ReleaseName) -> NotFound:
+    return NotFound(f"there is no release {name}", hint="see `towline status` for those there are")
 
 
 def _spec(arguments: SteerArguments, release: Release) -> dict[str, bool | str]:
@@ -118,8 +119,7 @@ def _note(tools: Tools, place: Standing, release: Release, text: str) -> str:
 
 
 def _write(tools: Tools, place: Standing, release: Release, status: ReleaseStatus, *, event: str = "") -> str:
-    written = place.records.write_status(release, status)
-    show_release(tools, place, written)
+    written = put_on_record(tools, place, release, status)
     if event:
         announce(place.records, written, reason=event)
     return status.message

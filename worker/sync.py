@@ -14,10 +14,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 
 import structlog
-from redis import RedisError
 
 from towline.shared.errors import (
     ClusterError,
@@ -28,18 +26,18 @@ from towline.shared.errors import (
     RenderError,
     TowlineError,
 )
-from towline.shared.jobs import QueueName, SyncArguments, conclude_call, sync_call
-from towline.shared.model import ReleaseName, Result, Trigger, short
+from towline.shared.jobs import QueueName, SyncArguments, conclude_call
+from towline.shared.model import ReleaseName, Result, short
 from towline.shared.pending import Pending
 from towline.shared.wanted import Lease, Wanted
 from towline.worker.apply import apply
-from towline.worker.beat import every
 from towline.worker.claim import Guard, claim, claim_and_store, make_room
 from towline.worker.decision import is_to_be_brought_back
 from towline.worker.dependants import reason_to_wait, show_waiting, wake
 from towline.worker.dry_run import dry_run
 from towline.worker.groups import ask_mates
 from towline.worker.handover import handover
+from towline.worker.holding import let_others_go_on, renewed
 from towline.worker.hook_record import Started, record_hooks
 from towline.worker.hooks import (
     delete,
@@ -82,7 +80,6 @@ from towline.worker.tools import Tools
 from towline.worker.written import Written
 
 CONFLICTS = 2  # times to look again before it is an error
-RENEW_SECONDS = 4.0  # well below the lease's 12 s
 
 log = structlog.get_logger(__name__)
 
@@ -96,7 +93,7 @@ def sync(tools: Tools, arguments: SyncArguments) -> str:
             return "another worker syncs this release; it looks again before it ends"
     tools.views.started(name)
     try:
-        with every(RENEW_SECONDS, partial(renew, lease)):
+        with renewed(lease):
             text, outcome = _until_done(tools, name, lease)
     finally:
         with tools.broker.guard():
@@ -127,13 +124,6 @@ def _tell_others(tools: Tools, name: ReleaseName, outcome: Outcome) -> None:
         wake(tools, name)
 
 
-def renew(lease: Lease) -> None:
-    try:
-        lease.renew()
-    except RedisError as error:
-        log.warning("lease.not_renewed", error=type(error).__name__)
-
-
 def _until_done(tools: Tools, name: ReleaseName, lease: Lease) -> tuple[str, Outcome | None]:
     text, outcome = "nothing was wanted any more", None
     while True:
@@ -160,16 +150,6 @@ def _attempt(tools: Tools, name: ReleaseName, wanted: Wanted, lease: Lease) -> t
                 raise
             outcome = unrecorded(tools, name, wanted, error)
         return tell(tools, name, wanted, outcome, attempt.stages), outcome
-
-
-def let_others_go_on(tools: Tools, name: ReleaseName) -> None:
-    """A sync job that came while another job held the lease has ended: what it was to do gets another one."""
-    with tools.broker.guard():
-        wanted = tools.queue.wishes.get(str(name))
-    if wanted is not None:
-        queue = QueueName.URGENT if wanted.trigger is Trigger.OPERATOR else QueueName.SYNCS
-        call = sync_call(str(name), revision=wanted.revision, trigger=wanted.trigger, queue=queue)
-        tools.queue.enqueue([call])
 
 
 def give_up(tools: Tools, arguments: SyncArguments, reason: str) -> None:

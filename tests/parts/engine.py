@@ -23,10 +23,11 @@ from towline.shared.config import ClusterConfig, Config, parse_config
 from towline.shared.errors import Unavailable
 from towline.shared.jobs import ConcludeArguments, JobName, PushArguments, SyncArguments
 from towline.shared.metrics import STAGE_SECONDS, Histogram, Metrics
-from towline.shared.model import Phase, ReleaseName
+from towline.shared.model import Phase, ReleaseName, Trigger
 from towline.shared.queue import OUTBOX
 from towline.shared.release import Release
 from towline.shared.views import ReleaseView
+from towline.shared.wanted import Wanted
 from towline.worker.conclude import conclude
 from towline.worker.push import push
 from towline.worker.render.programs import Programs
@@ -152,6 +153,23 @@ class Engine:
         for arguments in [PushArguments(**one.arguments) for one in parked if one.job is JobName.PUSH]:
             push(self.tools, arguments)
         self.run_syncs()
+
+    def roll_back(self, service: str, revision: str, *, pin: bool = True) -> str:
+        """Do what `towline rollback` asks for, as the operator `ada`."""
+        wanted = Wanted(
+            release=f"staging/{service}",
+            repository="shop",
+            ref="refs/heads/main",
+            revision=revision,
+            sequence=self.tools.queue.wishes.next_sequence(),
+            trigger=Trigger.OPERATOR,
+            operator="ada",
+            received_at=1.0,
+            rollback=True,
+            pin=pin,
+        )
+        self.tools.queue.enqueue([], [wanted])
+        return sync(self.tools, SyncArguments(release=wanted.release))
 
     def conclude(self, service: str, *, environment: str = "staging") -> str:
         """Judge a release now."""

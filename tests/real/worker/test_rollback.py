@@ -5,22 +5,15 @@ import json
 import pytest
 import yaml
 from parts.failing import Fails, workload
-from parts.manifests import config_map, deployment, several
+from parts.manifests import config_map, deployment, nowhere, several
 
-from towline.shared.jobs import SteerArguments, Steering, SyncArguments
-from towline.shared.model import Health, Phase, Result, Trigger
-from towline.shared.wanted import Wanted
+from towline.shared.jobs import SteerArguments, Steering
+from towline.shared.model import Health, Phase, Result
+from towline.shared.queue import OUTBOX
 from towline.worker.steer import steer
-from towline.worker.sync import sync
 
 ORDERS = "services/orders/app.yaml"
 CART = "services/cart/app.yaml"
-
-# No node of the control plane has this label, and the deadline is the shortest that Kubernetes takes.
-NOWHERE = """
-      nodeSelector: {example.com/nowhere: "yes"}
-  progressDeadlineSeconds: 1
-"""
 
 
 def good(version: int) -> str:
@@ -30,7 +23,7 @@ def good(version: int) -> str:
 
 def bad(version: int) -> str:
     """The same with pods that never start, one object more and one less."""
-    broken = deployment("orders", image=f"example.com/app:{version}", replicas=1).rstrip() + NOWHERE
+    broken = nowhere(deployment("orders", image=f"example.com/app:{version}", replicas=1))
     return several(broken, config_map("added"))
 
 
@@ -219,7 +212,7 @@ def test_an_operator_goes_back_to_a_stored_revision_without_git_and_stays_there(
     engine.eventually("orders", Phase.HEALTHY)
     engine.origin.delete()
 
-    go_back(engine, stable)
+    engine.roll_back("orders", stable)
 
     status = engine.eventually("orders", Phase.HEALTHY).status
     assert (status.revision, status.stable_revision) == (stable, stable)
@@ -228,28 +221,10 @@ def test_an_operator_goes_back_to_a_stored_revision_without_git_and_stays_there(
     assert engine.live("ConfigMap", "orders")["data"] == {"version": "1"}
 
 
-def go_back(engine, revision: str) -> None:
-    """What `towline rollback` asks for."""
-    wanted = Wanted(
-        release="staging/orders",
-        repository="shop",
-        ref="refs/heads/main",
-        revision=revision,
-        sequence=engine.tools.queue.wishes.next_sequence(),
-        trigger=Trigger.OPERATOR,
-        operator="ada",
-        received_at=0.0,
-        rollback=True,
-        pin=True,
-    )
-    engine.tools.queue.enqueue([], [wanted])
-    sync(engine.tools, SyncArguments(release="staging/orders"))
-
-
 def test_a_pinned_release_stays_until_it_is_unpinned(engine, stable):
     engine.deploy({ORDERS: good(2)})
     engine.eventually("orders", Phase.HEALTHY)
-    go_back(engine, stable)
+    engine.roll_back("orders", stable)
     engine.eventually("orders", Phase.HEALTHY)
 
     third = engine.deploy({ORDERS: good(3)})
@@ -279,6 +254,17 @@ def test_a_suspended_release_is_neither_synced_nor_rolled_back_until_it_is_resum
     assert (suspended.phase, suspended.revision) == (Phase.SUSPENDED, stable)
     assert "ada" in suspended.message
     assert engine.eventually("orders", Phase.HEALTHY).status.revision == second
+
+
+def test_a_sync_that_meets_an_operators_word_gets_another_job(engine, stable):
+    revision = engine.commit({ORDERS: good(2)})
+    engine.push(run=False)
+    engine.tools.broker.redis.delete(OUTBOX)  # its job has ended, since it found the release held
+
+    say(engine, Steering.RESUME)
+    engine.run_syncs()
+
+    assert engine.release("orders").status.revision == revision
 
 
 @pytest.mark.parametrize("is_suspended", [True, False])
