@@ -4,17 +4,11 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 from parts.eventually import eventually
-from parts.manifests import config_map, deployment, several
+from parts.manifests import config_map, deployment, nowhere, several
 
 from towline.shared.model import Phase
 
 ORDERS = "services/orders/app.yaml"
-
-# No node of the control plane has this label, and the deadline is the shortest that Kubernetes takes.
-NOWHERE = """
-      nodeSelector: {example.com/nowhere: "yes"}
-  progressDeadlineSeconds: 1
-"""
 
 
 def good(version: int) -> str:
@@ -22,7 +16,7 @@ def good(version: int) -> str:
 
 
 def bad(version: int) -> str:
-    broken = deployment("orders", image=f"example.com/app:{version}", replicas=1).rstrip() + NOWHERE
+    broken = nowhere(deployment("orders", image=f"example.com/app:{version}", replicas=1))
     return several(config_map("orders", version=str(version)), broken)
 
 

@@ -4,10 +4,7 @@ import pytest
 from parts.manifests import config_map
 
 from towline.shared.contained import tips_with
-from towline.shared.jobs import SyncArguments
-from towline.shared.model import Phase, Result, Trigger
-from towline.shared.wanted import Wanted
-from towline.worker.sync import sync
+from towline.shared.model import Phase, Result
 
 ORDERS = "services/orders/app.yaml"
 KEEP_TWO = [{"sync": {"stored_revisions": 2}}]
@@ -19,23 +16,6 @@ def deployed(engine, **data: str) -> str:
     return revision
 
 
-def roll_back(engine, revision: str, *, pin: bool = True) -> str:
-    wanted = Wanted(
-        release="staging/orders",
-        repository="shop",
-        ref="refs/heads/main",
-        revision=revision,
-        sequence=engine.tools.queue.wishes.next_sequence(),
-        trigger=Trigger.OPERATOR,
-        operator="ada",
-        received_at=1.0,
-        rollback=True,
-        pin=pin,
-    )
-    engine.tools.queue.enqueue([], [wanted])
-    return sync(engine.tools, SyncArguments(release="staging/orders"))
-
-
 @pytest.mark.parametrize("engine", KEEP_TWO, indirect=True)
 @pytest.mark.parametrize("pin", [True, False])
 def test_a_revision_that_is_not_stored_any_more_is_rendered_again(engine, pin):
@@ -44,7 +24,7 @@ def test_a_revision_that_is_not_stored_any_more_is_rendered_again(engine, pin):
     deployed(engine, a="3")
     assert engine.release("orders").status.stored_of(first) is None
 
-    roll_back(engine, first, pin=pin)
+    engine.roll_back("orders", first, pin=pin)
 
     release = engine.eventually("orders", Phase.HEALTHY)
     assert engine.live("ConfigMap", "orders")["data"] == {"a": "1"}
@@ -58,7 +38,7 @@ def test_a_rollback_whose_stored_objects_are_gone_pins_nothing(engine, control_p
     name = engine.release("orders").status.stored_of(first).name
     control_plane.kubectl("-n", engine.namespace, "delete", "secret", name)
 
-    roll_back(engine, first)
+    engine.roll_back("orders", first)
 
     release = engine.release("orders")
     assert (release.status.revision, release.pinned) == (second, "")
@@ -69,7 +49,7 @@ def test_a_rollback_to_a_revision_without_the_service_removes_nothing(engine):
     before = engine.deploy({"services/cart/app.yaml": config_map("cart")})
     deployed(engine, a="1")
 
-    roll_back(engine, before)
+    engine.roll_back("orders", before)
 
     release = engine.release("orders")
     assert release.status.history[0].result is Result.REFUSED
