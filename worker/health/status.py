@@ -80,7 +80,7 @@ def entries(conditions: Any, generation: int | None) -> Iterator[Condition]:  # 
         if not isinstance(item, dict) or not isinstance(item.get("type"), str):
             continue
         observed = item.get("observedGeneration")
-        if generation is not None and isinstance(observed, int) and observed != generation:
+        if generation is not None and isinstance(observed, int) and observed < generation:
             continue
         yield Condition(
             item["type"],

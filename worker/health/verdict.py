@@ -103,7 +103,7 @@ def _unseen(object: Object) -> Judgement | None:
     generation, observed = generation_of(object), part(object, "status").get("observedGeneration")
     if generation is None or isinstance(observed, bool) or not isinstance(observed, int):
         return None
-    if generation == observed:
+    if observed >= generation:  # a larger one came with a copy of the object: no server makes it
         return None
     return Health.PROGRESSING, "its controller has not seen the newest change yet"
 
