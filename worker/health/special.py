@@ -13,6 +13,7 @@ from towline.worker.health.status import (
     Judgement,
     conditions_of,
     integer,
+    is_true,
     mapping,
     part,
     scalar,
@@ -175,7 +176,10 @@ def stateful_set(object: Object) -> Judgement:
     available = integer(status.get("updatedAvailableReplicas"))
     if available == replicas:
         return Health.HEALTHY, f"{available} of {replicas} replicas are new and available"
-    return Health.FAILED, f"{available} of {replicas} replicas are new and available"
+    conditions = conditions_of(object)
+    if refused := is_true(conditions, "FailedCreatePod") or is_true(conditions, "FailedUpdatePod"):
+        return Health.FAILED, refused.text
+    return Health.PROGRESSING, f"{available} of {replicas} replicas are new and available"
 
 
 def daemon_set(object: Object) -> Judgement:
@@ -193,8 +197,6 @@ def daemon_set(object: Object) -> Judgement:
     available = integer(status.get("numberAvailable"))
     if updated == wanted and available == wanted:
         return Health.HEALTHY, f"{available} of {wanted} pods are new and available"
-    if updated == wanted and integer(status.get("numberUnavailable")) == wanted:
-        return Health.FAILED, "no pod of it is available"
     return Health.PROGRESSING, f"{available} of {wanted} pods are available"
 
 
@@ -231,12 +233,13 @@ def spark(object: Object) -> Judgement:
     running = sum(each == "RUNNING" for each in mapping(status.get("executorState")).values())
     least, most = _executors(part(object, "spec"))
     health = Health.HEALTHY if least <= running <= most else Health.PROGRESSING
-    return health, f"{running} executors run, of {least}" + (f" to {most}" if most != least else "")
+    wanted = least if most == least else f"{least} or more" if most == LARGEST else f"{least} to {most}"
+    return health, f"{running} executors run, of {wanted}"
 
 
 def _executors(spec: Mapping[str, Any]) -> tuple[int, int]:
-    """How few and how many executors it may have: one number, or two where Spark allocates them."""
-    wanted = integer(mapping(spec.get("executor")).get("instances"), 1)
+    """How few and how many executors it may have: one number, or two where Spark allocates them or nobody says."""
+    instances = mapping(spec.get("executor")).get("instances")
     dynamic, conf = mapping(spec.get("dynamicAllocation")), mapping(spec.get("sparkConf"))
     if dynamic.get("enabled") is True:
         return integer(dynamic.get("minExecutors")), integer(dynamic.get("maxExecutors"), LARGEST)
@@ -247,7 +250,7 @@ def _executors(spec: Mapping[str, Any]) -> tuple[int, int]:
                 for end in ("minExecutors", "maxExecutors")
             )
             return int(least[1]) if least else 0, int(most[1]) if most else LARGEST
-    return wanted, wanted
+    return (1, LARGEST) if instances is None else (integer(instances, 1), integer(instances, 1))
 
 
 RULES: Mapping[tuple[str, str], Callable[[Object], Judgement]] = {
