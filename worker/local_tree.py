@@ -54,6 +54,10 @@ class LocalTree:
             )
         return tuple(entries.values())
 
+    def edited(self, root: str) -> frozenset[str] | None:
+        """Unknown: a folder on disk has no other revision to compare with."""
+        return None
+
     def read(self, entry: Entry, *, limit_bytes: int) -> bytes:
         """The bytes of a file, or the target of a symlink."""
         path = self._root / checked_path(entry.path)

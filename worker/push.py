@@ -23,7 +23,7 @@ from towline.shared.views import TIP
 from towline.shared.wanted import Wanted
 from towline.worker.dependants import Depends, in_order, remember
 from towline.worker.outcome import view_of
-from towline.worker.repository import inputs_in, services_in
+from towline.worker.repository import all_inputs_in, services_in
 from towline.worker.stages import Stages
 from towline.worker.tools import Tools
 
@@ -76,9 +76,10 @@ def changes_of(tools: Tools, repository: Repository, arguments: PushArguments, t
     digests: dict[str, str] = {}
     depends: dict[str, tuple[str, ...]] = {}
     for environment in environments:
+        inputs = all_inputs_in(tools, tree, repository, environment)
         for name, service in services_in(tree, repository, environment).items():
             release = f"{environment.name}/{name}"
-            digests[release] = inputs_in(tools, tree, service, environment).digest
+            digests[release] = inputs[name].digest
             if service.depends_on:
                 depends[release] = tuple(f"{environment.name}/{one}" for one in service.depends_on)
     known = tools.views.handled(repository.name, arguments.ref)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pygit2
-from pygit2.enums import ObjectType
+from pygit2.enums import DeltaStatus, ObjectType
 
 from towline.shared.errors import GitError, MirrorDamaged
 from towline.worker.git_errors import clean
@@ -23,6 +23,7 @@ from towline.worker.remembered import Remembered
 from towline.worker.tree import Entry, EntryKind
 
 MAX_TREE_BYTES = 16 * 1024 * 1024  # one folder; 400,000 names
+MAX_EDITED = 2_000  # files of one comparison; of more, everything is looked at
 TYPE_BITS = 0o170000
 MODE = re.compile(rb"[0-7]{5,6}")
 ID_BYTES = 20
@@ -61,13 +62,16 @@ class RevisionTree:
         self._root = root
         self._report = report
         self._folders: dict[str, Folder] = {}
+        self._trees: dict[str, pygit2.Tree | None] = {}
 
     def entry(self, path: str) -> Entry | None:
         """What stands at this path, or None; raises PathOutsideCheckout for what is not a path of a tree."""
         if not path:
             return Entry(path="", kind=EntryKind.FOLDER, id=str(self._root))
         folder, _, name = checked_path(path).rpartition("/")
-        return self._folder(folder).entries.get(name)
+        if folder in self._folders:
+            return self._folders[folder].entries.get(name)
+        return self._looked_up(folder, name)
 
     def children(self, path: str) -> tuple[Entry, ...]:
         """The entries of a folder, by name; raises GitError when one of them has a name that may not be used."""
@@ -92,6 +96,47 @@ class RevisionTree:
                     hint="keep large files out of what is deployed",
                 )
             return self._odb.read(id)[1]
+
+    def edited(self, root: str) -> frozenset[str] | None:
+        """The files whose bytes alone differ from another tree of this repository; None where more than that does."""
+        with reading("the folders", self._report):
+            other, own = self._git.get(root), self._git.get(self._root)
+            if not isinstance(other, pygit2.Tree) or not isinstance(own, pygit2.Tree):
+                return None
+            paths: set[str] = set()
+            for delta in other.diff_to_tree(own).deltas:
+                kinds = {KINDS.get(side.mode & TYPE_BITS) for side in (delta.old_file, delta.new_file)}
+                if delta.status != DeltaStatus.MODIFIED or kinds != {EntryKind.FILE}:
+                    return None
+                paths.add(delta.new_file.raw_path.decode("utf-8", "surrogateescape"))
+                if len(paths) > MAX_EDITED:
+                    return None
+        return frozenset(paths)
+
+    def _looked_up(self, folder: str, name: str) -> Entry | None:
+        """One entry of a folder that was not listed: nothing is parsed of the thousand others that may be in it."""
+        if folder not in self._trees:
+            entry = self.entry(folder)
+            is_folder = entry is not None and entry.kind is EntryKind.FOLDER
+            self._trees[folder] = self._loaded(entry) if entry is not None and is_folder else None
+        tree = self._trees[folder]
+        if tree is None or not is_usable_name(name) or name not in tree:
+            return None
+        found = tree[name]
+        kind = KINDS.get(found.filemode & TYPE_BITS)
+        path = f"{folder}/{name}" if folder else name
+        return None if kind is None else self._entry(path, kind, found.id.raw)
+
+    def _loaded(self, folder: Entry) -> pygit2.Tree:
+        with reading(folder.path or "the root", self._report):
+            tree = self._git.get(self._tree_id(folder))
+            if not isinstance(tree, pygit2.Tree):
+                raise _malformed(folder.path)
+            return tree
+
+    def _entry(self, path: str, kind: EntryKind, id: bytes) -> Entry:
+        size_bytes = 0 if kind in WITHOUT_SIZE else self._size_bytes(path, id)
+        return Entry(path=path, kind=kind, id=id.hex(), size_bytes=size_bytes)
 
     def _folder(self, path: str) -> Folder:
         if path not in self._folders:
@@ -118,19 +163,22 @@ class RevisionTree:
             if kind is None or not is_usable_name(name):
                 unusable = repr(name)
                 continue
-            size_bytes = 0 if kind in WITHOUT_SIZE else self._size_bytes(prefix + name, id)
-            entries[name] = Entry(path=prefix + name, kind=kind, id=id.hex(), size_bytes=size_bytes)
+            entries[name] = self._entry(prefix + name, kind, id)
         return Folder(dict(sorted(entries.items())), unusable)
 
     def _tree(self, folder: Entry) -> bytes:
         with reading(folder.path or "the root", self._report):
-            id = pygit2.Oid(hex=folder.id)
-            kind, size_bytes = self._odb.read_header(id)[:2]
-            if kind != ObjectType.TREE:
-                raise _malformed(folder.path)
-            if size_bytes > MAX_TREE_BYTES:
-                raise GitError(f"{folder.path} holds more than {MAX_TREE_BYTES:,} bytes of names")
-            return self._odb.read(id)[1]
+            return self._odb.read(self._tree_id(folder))[1]
+
+    def _tree_id(self, folder: Entry) -> pygit2.Oid:
+        """The id of a folder that is one, and not too large. Raises GitError, and what `reading` catches."""
+        id = pygit2.Oid(hex=folder.id)
+        kind, size_bytes = self._odb.read_header(id)[:2]
+        if kind != ObjectType.TREE:
+            raise _malformed(folder.path)
+        if size_bytes > MAX_TREE_BYTES:
+            raise GitError(f"{folder.path} holds more than {MAX_TREE_BYTES:,} bytes of names")
+        return id
 
     def _size_bytes(self, path: str, id: bytes) -> int:
         with reading(path, self._report):

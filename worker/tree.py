@@ -52,6 +52,13 @@ class Tree(Protocol):
         """The bytes of a file (of a symlink: its target). Raises GitError when it is larger than the limit."""
         ...
 
+    def edited(self, root: str) -> frozenset[str] | None:
+        """The files that differ from those of another tree, by the id of its root, if they differ in their bytes alone.
+
+        None where anything else differs (a name, a link, a submodule), where it is too much, or where nobody can say.
+        """
+        ...
+
 
 def lasting(error: GitError) -> str:
     """The message of what is wrong with a repository; an error that may pass says nothing about it and is raised on."""

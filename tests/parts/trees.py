@@ -21,6 +21,9 @@ class Submodule(str):
 Content = str | bytes | Link | Submodule
 
 
+MADE: dict[str, MemoryTree] = {}  # by the id of the root, as a repository has more than one revision
+
+
 class MemoryTree:
     """The protocol `worker.tree.Tree` over a dict of paths; counts its reads, so that tests see what is remembered."""
 
@@ -34,6 +37,7 @@ class MemoryTree:
         for path, content in files.items():
             self._put(path, content)
         self._folders(sorted(files))
+        MADE[self._entries[""].id] = self
 
     @classmethod
     def of(cls, folder: Path, *, under: str = "") -> MemoryTree:
@@ -65,6 +69,19 @@ class MemoryTree:
         if len(data) > limit_bytes:
             raise GitError(f"{entry.path} has {len(data)} bytes, more than {limit_bytes}")
         return data
+
+    def edited(self, root: str) -> frozenset[str] | None:
+        """The files whose bytes alone differ from a tree that was made before."""
+        other = MADE.get(root)
+        if other is None or other._entries.keys() != self._entries.keys():
+            return None
+        pairs = [(one, other._entries[path]) for path, one in self._entries.items()]
+        differing = [
+            (one, two) for one, two in pairs if one.kind is not EntryKind.FOLDER and one.id != two.id
+        ]
+        if any({one.kind, two.kind} != {EntryKind.FILE} for one, two in differing):
+            return None
+        return frozenset(one.path for one, _ in differing)
 
     def _put(self, path: str, content: Content) -> None:
         kind, mode = EntryKind.FILE, "100644"

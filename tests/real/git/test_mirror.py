@@ -23,6 +23,11 @@ def text(mirror, revision, path):
     return tree.read(tree.entry(path), limit_bytes=1000).decode()
 
 
+def tree_of(mirror, revision):
+    fetch(mirror)
+    return mirror.tree(revision)
+
+
 def test_the_first_fetch_clones_and_reads(mirror, origin):
     revision = origin.commit({"services/orders/deployment.yaml": "one"})
 
@@ -171,14 +176,62 @@ def test_entries_have_kinds_sizes_and_the_ids_of_git(mirror, origin):
 def test_a_large_folder_is_parsed_once_for_all_jobs_and_anew_when_it_changes(mirror, origin):
     first = origin.commit({f"services/s{number}/app.yaml": "one" for number in range(100)})
     fetch(mirror)
-    known = mirror.tree(first).entry("services/s7")
+    known = mirror.tree(first).children("services")[0]
 
-    assert mirror.tree(first).entry("services/s7") is known
+    assert mirror.tree(first).children("services")[0] is known
 
     second = origin.commit({"services/s7/app.yaml": "two"})
     fetch(mirror)
-    assert mirror.tree(second).entry("services/s7") != known
-    assert mirror.tree(first).entry("services/s7") == known
+    assert mirror.tree(second).entry("services/s7") != mirror.tree(first).entry("services/s7")
+    assert mirror.tree(first).children("services")[0] == known
+
+
+def test_one_name_of_a_folder_is_the_same_looked_up_as_listed(mirror, origin):
+    files = {f"d/s{number}/app.yaml": "one" for number in range(100)}
+    revision = origin.commit(
+        files | {"d/link": Symlink("s1"), "d/module": Submodule("1" * 40), "d/file": "1"}
+    )
+    fetch(mirror)
+
+    listed = {entry.path: entry for entry in mirror.tree(revision).children("d")}
+
+    assert {path: mirror.tree(revision).entry(path) for path in listed} == listed
+    assert mirror.tree(revision).entry("d/none") is None
+    assert mirror.tree(revision).entry("d/file/none") is None
+    assert mirror.tree(revision).entry("d/\udcff") is None
+
+
+def test_files_whose_bytes_alone_were_edited_are_told(mirror, origin):
+    before = tree_of(mirror, origin.commit({"a/x": "1", "link": Symlink("a/x"), "run": "1"})).entry("").id
+    tree = tree_of(mirror, origin.commit({"a/x": "2", "run": Executable("2")}))
+
+    assert tree.edited(before) == {"a/x", "run"}
+    assert tree.edited(tree.entry("").id) == set()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"a/new": "1"},
+        {"a/y": None},
+        {"a/y": None, "b/y": "1"},
+        {"link": Symlink("a/y")},
+        {"a/y": Symlink("x")},
+        {"a/y": Submodule("1" * 40)},
+    ],
+    ids=["added", "removed", "moved", "link pointed elsewhere", "file made a link", "file made a submodule"],
+)
+def test_more_than_edited_bytes_is_not_told_as_edits(mirror, origin, change):
+    before = tree_of(mirror, origin.commit({"a/x": "1", "a/y": "1", "link": Symlink("a/x")})).entry("").id
+
+    assert tree_of(mirror, origin.commit({"a/x": "2", **change})).edited(before) is None
+
+
+def test_a_revision_that_is_not_here_cannot_be_compared_with(mirror, origin):
+    tree = tree_of(mirror, origin.commit({"a": "1"}))
+
+    assert tree.edited("1" * 40) is None
+    assert tree.edited(tree.entry("a").id) is None
 
 
 def test_what_is_no_folder_has_no_children_and_a_folder_no_bytes(mirror, origin):
