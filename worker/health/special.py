@@ -9,7 +9,6 @@ from typing import Any
 from towline.shared.model import Health, Object
 from towline.worker.health.status import (
     LARGEST,
-    Condition,
     Judgement,
     conditions_of,
     integer,
@@ -29,6 +28,9 @@ SPARK_STATES: Mapping[str, Health] = {
     "FAILING": Health.FAILED,
     "INVALIDATING": Health.UNKNOWN,
 }
+# Of Koperator: what its KafkaCluster is while brokers are restarted, and how the names of a broker's moves end.
+CHANGING = ("ClusterReconciling", "ClusterRollingUpgrading")
+MOVING = ("Required", "Scheduled", "Running")
 GENERATION = "rollout.argoproj.io/workload-generation"
 PHASES: Mapping[str, Health] = {
     "Healthy": Health.HEALTHY,
@@ -110,25 +112,6 @@ def elasticsearch(object: Object) -> Judgement:
     return Health.UNKNOWN, "says nothing that is known"
 
 
-def cassandra(object: Object) -> Judgement:
-    """cass-operator: the condition that changed last says what happens."""
-    newest = _newest(part(object, "status").get("conditions"))
-    if newest is None:
-        return Health.UNKNOWN, "has no conditions"
-    if newest.type == "Healthy":
-        return Health.HEALTHY, "is healthy"
-    moves = newest.status == "True"
-    return (Health.PROGRESSING if moves else Health.FAILED), f"{newest.type} is {newest.status}"
-
-
-def _newest(conditions: Any) -> Condition | None:  # noqa: ANN401 - whatever a status holds
-    found = [each for each in conditions if isinstance(each, dict)] if isinstance(conditions, list) else []
-    if not found:
-        return None
-    newest = max(found, key=lambda each: text(each.get("lastTransitionTime")))
-    return Condition(text(newest.get("type")), text(newest.get("status")), "", "")
-
-
 def collector(object: Object) -> Judgement:
     """OpenTelemetry's collector: its replicas stand in a text, "1/3"."""
     status = part(object, "status")
@@ -146,22 +129,28 @@ def collector(object: Object) -> Judgement:
 
 
 def brokers(object: Object) -> Judgement:
-    """Koperator's KafkaCluster: every broker's configuration and Cruise Control, then the cluster."""
+    """Koperator's KafkaCluster: whether it is being changed, then every broker's state, then the cluster's."""
     status = part(object, "status")
     state, states = text(status.get("state")), mapping(status.get("brokersState"))
-    if not states:
+    if not states or state in CHANGING:
         return Health.PROGRESSING, f"its state is {state}" if state else "has no brokers yet"
-    if not all(_is_in_sync(mapping(each)) for each in states.values()):
+    found = {_of_broker(mapping(each)) for each in states.values()}
+    if Health.FAILED in found:
         return Health.FAILED, "a broker is not in sync"
-    topic = status.get("cruiseControlTopicStatus")
-    if state == "ClusterRunning" and topic == "CruiseControlTopicReady":
+    if Health.PROGRESSING in found:
+        return Health.PROGRESSING, "partitions are being moved to a broker, or away from it"
+    if state == "ClusterRunning" and status.get("cruiseControlTopicStatus") == "CruiseControlTopicReady":
         return Health.HEALTHY, "its brokers run and are in sync"
     return Health.PROGRESSING, f"its state is {state}"
 
 
-def _is_in_sync(broker: Mapping[str, Any]) -> bool:
+def _of_broker(broker: Mapping[str, Any]) -> Health:
     control = text(mapping(broker.get("gracefulActionState")).get("cruiseControlState"))
-    return broker.get("configurationState") == "ConfigInSync" and control.endswith("Succeeded")
+    if broker.get("configurationState") != "ConfigInSync":
+        return Health.FAILED
+    if control.endswith("Succeeded"):
+        return Health.HEALTHY
+    return Health.PROGRESSING if control.endswith(MOVING) else Health.FAILED
 
 
 def stateful_set(object: Object) -> Judgement:
@@ -256,7 +245,6 @@ def _executors(spec: Mapping[str, Any]) -> tuple[int, int]:
 RULES: Mapping[tuple[str, str], Callable[[Object], Judgement]] = {
     ("argoproj.io", "Rollout"): rollout,
     ("elasticsearch.k8s.elastic.co", "Elasticsearch"): elasticsearch,
-    ("cassandra.datastax.com", "CassandraDatacenter"): cassandra,
     ("opentelemetry.io", "OpenTelemetryCollector"): collector,
     ("kafka.banzaicloud.io", "KafkaCluster"): brokers,
     ("apps.kruise.io", "StatefulSet"): stateful_set,
