@@ -189,9 +189,30 @@ def daemon_set(object: Object) -> Judgement:
     return Health.PROGRESSING, f"{available} of {wanted} pods are available"
 
 
+def game_servers(object: Object) -> Judgement:
+    """OpenKruise's GameServerSet: an update that is paused or has come to its partition waits for a person."""
+    status, strategy = part(object, "status"), _rolling_update(object)
+    if "observedGeneration" not in status:
+        return UNSEEN
+    if strategy.get("paused") is True:
+        return Health.SUSPENDED, "its update is paused"
+    replicas, updated = integer(status.get("replicas")), integer(status.get("updatedReplicas"))
+    partition = _pods(strategy.get("partition"), replicas)
+    if partition and updated >= replicas - partition:
+        return Health.SUSPENDED, f"its update stops at its partition, {partition}"
+    ready = integer(status.get("updatedReadyReplicas"))
+    health = Health.HEALTHY if ready == replicas else Health.PROGRESSING
+    return health, f"{ready} of {replicas} game servers are new and ready"
+
+
+def _rolling_update(object: Object) -> Mapping[str, Any]:
+    """How it is updated, as OpenKruise's kinds say it."""
+    return mapping(mapping(part(object, "spec").get("updateStrategy")).get("rollingUpdate"))
+
+
 def _stopped(object: Object, *, done: int, of: int) -> Judgement | None:
     """Of an update that is paused, or that stops at a partition; None when it goes on to the end."""
-    strategy = mapping(mapping(part(object, "spec").get("updateStrategy")).get("rollingUpdate"))
+    strategy = _rolling_update(object)
     if strategy.get("paused") is True:
         return Health.SUSPENDED, "its update is paused"
     partition = _pods(strategy.get("partition"), of)
@@ -249,5 +270,6 @@ RULES: Mapping[tuple[str, str], Callable[[Object], Judgement]] = {
     ("kafka.banzaicloud.io", "KafkaCluster"): brokers,
     ("apps.kruise.io", "StatefulSet"): stateful_set,
     ("apps.kruise.io", "DaemonSet"): daemon_set,
+    ("game.kruise.io", "GameServerSet"): game_servers,
     ("sparkoperator.k8s.io", "SparkApplication"): spark,
 }
