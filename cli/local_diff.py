@@ -108,7 +108,7 @@ def _plan(target: Target, release: Release | None, rendered: tuple[Rendered, ...
     plan = make_plan(
         placed, recorded, survey, environment=target.environment, set_id=target.set_id, intent=intent
     )
-    return dry_run(target, plan)
+    return dry_run(target, plan, is_for_show=True)
 
 
 def _as_json(answer: Answer) -> object:

@@ -2,7 +2,7 @@
 
 In: a Plan that `dry_run` has checked, and `claim`, which raises when another attempt has taken the release. Out: Applied.
 A refusal half-way is a value (`problems`), since what was applied before it must be recorded; a first install that is
-refused is undone and raised as PlanRefused. State: the objects in the cluster. Killed half-way: the record still says what
+refused is undone and raised as PlanRefused, and so is the refusal of a single write. State: the objects in the cluster. Killed half-way: the record still says what
 was there before, so the next run finds the rest and ends in the same state.
 """
 
@@ -60,7 +60,7 @@ class Outcome:
 
 
 def apply(target: Target, plan: Plan, *, claim: Claim) -> Applied:
-    """Write what the plan says. Raises PlanRefused (a first install, undone), ClusterDown, and what `claim` raises."""
+    """Write what the plan says. Raises PlanRefused (nothing of it is left), ClusterDown, and what `claim` raises."""
     if not plan.is_checked:
         raise ValueError("a plan is applied only after its dry run")
     outcomes: list[Outcome] = []
@@ -69,6 +69,8 @@ def apply(target: Target, plan: Plan, *, claim: Claim) -> Applied:
         claim()
         outcomes += in_parallel(partial(_outcome, target, plan), stage)
         if any(one.problems for one in outcomes):
+            if plan.is_atomic:
+                refuse([problem for one in outcomes for problem in one.problems])
             if plan.is_install:
                 _give_up_install(target, plan, outcomes, not_reached=stages[index + 1 :])
             break

@@ -7,7 +7,8 @@ What no dry run can see (docs/apply.md): quota, missing accounts and classes, ri
 cannot be sent yet, as its kind or namespace is in the same set, is judged by the set's own schema, or as a stand-in in the
 release's own namespace, and is recorded as deferred. A first install asks nothing: nothing runs yet that could break, and
 `apply` removes what it made when one object is refused. With something in it that cannot be taken back, with several waves
-or with hooks, it does ask.
+or with hooks, it does ask. A change of one object alone asks nothing either: its apply is the check, since a refused one
+has written nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from towline.worker.parallel import in_parallel
 from towline.worker.plan import Plan, without
 from towline.worker.policy import PROTECTED_KINDS, Placed, is_crd
 from towline.worker.schema import defined_kind, kind_of, schema_of, schema_problems
-from towline.worker.send import as_member, send
+from towline.worker.send import as_member, send, strategy_patch
 from towline.worker.target import Target
 
 STAND_IN = "towline-check"  # valid as a name of every kind that does not derive its name from its content
@@ -114,7 +115,7 @@ class Check:
 
     def _recreation(self, item: Placed, error: Immutable) -> Checked:
         if not recreate_allowed(item.object):
-            return Checked(key=item.key, problems=tuple(_immutable_problems(item, error)))
+            return Checked(key=item.key, problems=tuple(problems_of(item, error)))
         if group_kind(item.key) in PROTECTED_KINDS:
             message = f"cannot be changed, and a {item.key.kind} is never deleted to be made anew"
             return Checked(key=item.key, problems=(item.problem(f"{message}: {_short(error.message)}"),))
@@ -140,15 +141,28 @@ class Check:
         return Checked(key=item.key, problems=(item.problem(message),))
 
 
-def dry_run(target: Target, plan: Plan, *, before_hooks: bool = False) -> Plan:
-    """The plan, checked. Raises PlanRefused with all problems, ClusterDown. What hooks do cannot be taken back."""
+def dry_run(target: Target, plan: Plan, *, before_hooks: bool = False, is_for_show: bool = False) -> Plan:
+    """The plan, checked. Raises PlanRefused with all problems, ClusterDown. What hooks do cannot be taken back.
+
+    `is_for_show`: nobody is going to apply it, so no apply will be the check.
+    """
     can_be_taken_back = plan.can_be_taken_back and not before_hooks and len(plan.waves()) <= 1
-    if plan.is_install and can_be_taken_back:
+    is_atomic = not before_hooks and not is_for_show and _is_its_own_check(plan)
+    if is_atomic or (plan.is_install and can_be_taken_back):
         results: Sequence[Checked] = ()
     else:
         results = in_parallel(Check(target, plan).one, plan.writes)
     refuse([*plan.problems, *(problem for one in results for problem in one.problems)])
-    return _checked(plan, results)
+    return replace(_checked(plan, results), is_atomic=is_atomic)
+
+
+def _is_its_own_check(plan: Plan) -> bool:
+    """Whether all that is written is one apply of an object that we have applied before: it happens whole, or not at all."""
+    if len(plan.writes) != 1:
+        return False
+    (item,) = plan.writes
+    needs_more = recreate_allowed(item.object) or strategy_patch(item.object) is not None
+    return item in plan.change and plan.live.get(item.key) is None and not needs_more
 
 
 def tried(target: Target, plan: Plan) -> tuple[Plan, tuple[Problem, ...]]:
@@ -186,14 +200,10 @@ def refuse(
 def problems_of(item: Placed, error: ClusterError) -> Sequence[Problem]:
     """An API server's refusal as problems with the place in the repository."""
     if error.problems and error.code == 422:
-        return [item.problem(_short(one.message), path=one.path) for one in error.problems]
+        advice = f"; {error.hint}" if isinstance(error, Immutable) and error.hint else ""
+        return [item.problem(_short(one.message) + advice, path=one.path) for one in error.problems]
     text = _short(error.message)
     return [item.problem(f"{text}; {error.hint}" if error.hint else text)]
-
-
-def _immutable_problems(item: Placed, error: Immutable) -> Sequence[Problem]:
-    advice = f"{error.hint}" if error.hint else ""
-    return [replace(one, message=f"{one.message}; {advice}") for one in problems_of(item, error)]
 
 
 def _short(message: str) -> str:

@@ -110,7 +110,7 @@ class Action(StrEnum):
 class Plan:
     """Everything that one sync would do; `later` is left to further ones (worker/steps.py), and so is `prune` then.
 
-    The last four fields are what the dry run found out.
+    The last five fields are what the dry run found out; `is_atomic`: the only write is its own check.
     """
 
     set_id: str
@@ -125,6 +125,7 @@ class Plan:
     recorded: tuple[AppliedObject, ...] = ()
     problems: tuple[Problem, ...] = ()
     is_checked: bool = False
+    is_atomic: bool = False
     recreate: frozenset[ObjectKey] = frozenset()
     deferred: frozenset[ObjectKey] = frozenset()
     unverified: frozenset[ObjectKey] = frozenset()

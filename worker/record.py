@@ -218,13 +218,22 @@ def _stable_since(before: ReleaseStatus, stored: StoredRevision) -> datetime | N
     return known.stable_at if known is not None and known.sha256 == stored.sha256 else None
 
 
-def refused(tools: Tools, state: State, wanted: Wanted, error: TowlineError, stages: Stages) -> Outcome:
+def refused(
+    tools: Tools,
+    state: State,
+    wanted: Wanted,
+    error: TowlineError,
+    stages: Stages,
+    *,
+    claimed: Release | None = None,
+) -> Outcome:
     """The status when nothing of a revision was written: what ran before runs on, and the release says why.
 
-    A release that does not exist yet is not made for it: only the view shows the error then.
+    A release that does not exist yet is not made for it: only the view shows the error then. `claimed`: the release as this
+    attempt claimed it, where its one apply was refused; its stored revision is forgotten.
     """
     text = f"{short(wanted.revision)} was refused, nothing was written: {error.explained()}"
-    release = state.records.read(state.name, state.environment.namespace)
+    release = claimed or state.records.read(state.name, state.environment.namespace)
     if release is None:
         show_missing(tools, state.name, wanted, error=text)
         return Outcome(result=Result.REFUSED, text=text)
@@ -246,6 +255,8 @@ def refused(tools: Tools, state: State, wanted: Wanted, error: TowlineError, sta
         text = f"{text} (and another attempt took the release over)"
     else:
         announce(state.records, release, reason="Refused")
+        if claimed is not None:
+            state.records.prune_stored(release, release.status.stored, search=True)
     show_release(tools, state, release)
     return Outcome(result=Result.REFUSED, text=text, release=release)
 

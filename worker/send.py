@@ -56,7 +56,7 @@ def send(cluster: Cluster, item: Placed, *, set_id: str, dry_run: bool) -> Sent:
     try:
         return _settle(cluster, item.key, wanted, dry_run=dry_run)
     except ClusterError as error:
-        patch = _strategy_patch(wanted)
+        patch = strategy_patch(wanted)
         if patch is None or not _is_about_rolling_update(error):
             raise
         if dry_run:
@@ -116,7 +116,7 @@ def _is_about_rolling_update(error: ClusterError) -> bool:
     )
 
 
-def _strategy_patch(object: Object) -> dict[str, Any] | None:
+def strategy_patch(object: Object) -> dict[str, Any] | None:
     """What of the spec a merge patch must change before a type without `rollingUpdate` can be applied.
 
     An apply cannot: it merges a null as if nothing had been said, and removes only what it owned before, while this was

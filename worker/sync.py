@@ -22,6 +22,7 @@ from towline.shared.errors import (
     ConfigError,
     Conflict,
     GitError,
+    PlanRefused,
     Refused,
     RenderError,
     TowlineError,
@@ -304,7 +305,12 @@ class Attempt:
         guard = Guard(state.records, release, self.lease)
         with self.stages("apply"):
             delete(state.target, left_over(state))
-            applied = apply(state.target, plan, claim=guard)
+            try:
+                applied = apply(state.target, plan, claim=guard)
+            except PlanRefused as error:
+                if not plan.is_atomic:
+                    raise
+                return refused(self.tools, state, self.wanted, error, self.stages, claimed=release)
         with self.stages("prune"):
             is_last = not applied.problems and not plan.later
             pruned = prune(state.target, plan, claim=guard) if is_last else None

@@ -35,13 +35,13 @@ def test_the_same_objects_again_cost_no_request(service: Service) -> None:
     assert len(synced.applied.left) == 4
 
 
-def test_one_of_four_objects_changed_costs_two_requests(service: Service) -> None:
+def test_one_of_four_objects_changed_costs_one_request(service: Service) -> None:
     service.sync(*four_objects("web"))
     service.requests.clear()
 
     synced = service.sync(*four_objects("web", image="example.com/app:2"))
 
-    assert dict(service.requests) == {"dry run": 1, "apply": 1}
+    assert dict(service.requests) == {"apply": 1}
     assert [key.kind for key in synced.applied.changed] == ["Deployment"]
 
 

@@ -117,7 +117,7 @@ def test_no_conflict_costs_no_second_request(service: Service) -> None:
 
     service.sync(config_map("settings", {"a": "2"}))
 
-    assert dict(service.requests) == {"dry run": 1, "apply": 1}
+    assert dict(service.requests) == {"apply": 1}
 
 
 # The strategy of a workload.

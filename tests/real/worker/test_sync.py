@@ -11,11 +11,19 @@ from towline.shared.ledger import NewDelivery
 from towline.shared.model import Phase, Push, ReleaseName, Result
 from towline.shared.objects import PART_OF
 from towline.shared.queue import OUTBOX
+from towline.shared.stored_revisions import RELEASE_LABEL, SECRET
 from towline.shared.wanted import Lease
 from towline.worker.sync import give_up, sync
 
 ORDERS = "services/orders/app.yaml"
 CART = "services/cart/app.yaml"
+
+
+def stored_secrets(engine):
+    """The names of the Secrets with stored revisions."""
+    cluster = engine.tools.cluster(engine.tools.config.environment("staging"))
+    found = cluster.list(SECRET, engine.namespace, labels=RELEASE_LABEL, metadata_only=True)
+    return {one["metadata"]["name"] for one in found}
 
 
 def test_a_first_push_installs_every_service_and_records_it(engine):
@@ -117,6 +125,23 @@ def test_a_bad_commit_is_refused_with_everything_that_is_wrong_and_nothing_writt
     assert "selector" in status.message
     assert (status.history[0].revision, status.history[0].result) == (bad, Result.REFUSED)
     assert engine.live("ConfigMap", "orders") == live
+
+
+def test_a_change_of_one_object_that_is_refused_leaves_nothing_behind(engine):
+    good = engine.deploy({ORDERS: deployment("orders")})
+    engine.eventually("orders", Phase.HEALTHY)
+    live, stored = engine.live("Deployment", "orders", api_version="apps/v1"), stored_secrets(engine)
+
+    bad = engine.deploy({ORDERS: deployment("orders", label="else")})
+
+    release = engine.release("orders")
+    assert (release.status.revision, release.status.phase) == (good, Phase.FAILED)
+    assert "services/orders/app.yaml:" in release.status.message
+    assert "selector" in release.status.message
+    assert (release.status.history[0].revision, release.status.history[0].result) == (bad, Result.REFUSED)
+    assert not release.is_unfinished
+    assert engine.live("Deployment", "orders", api_version="apps/v1")["spec"] == live["spec"]
+    assert stored_secrets(engine) == stored
 
 
 def test_a_fix_after_a_bad_commit_goes_through_at_once(engine):
