@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NewType
+from typing import Any, NamedTuple, NewType
 
 from towline.shared.errors import NotFound
 
@@ -132,9 +132,11 @@ class ReleaseName:
         return cls(environment, service)
 
 
-@dataclass(frozen=True, slots=True, order=True, kw_only=True)
-class ObjectKey:
-    """Which object: its kind without the version, as two versions of one kind are the same object."""
+class ObjectKey(NamedTuple):
+    """Which object: its kind without the version, as two versions of one kind are the same object.
+
+    A tuple, since it is made and looked up for every object in every judgement.
+    """
 
     group: str
     kind: str
