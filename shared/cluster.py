@@ -1,8 +1,8 @@
 """A Kubernetes API server, with objects as plain dicts: get, list, apply, create, patch, delete; and raw, to watch.
 
 In: objects and keys. Out: objects as answered, or one error of our tree (ClusterDown, ClusterError and its kinds); values
-of Secrets are masked in messages. State: kept connections, credentials and discovery of one cluster, shared by all threads
-and by every `acting_as`. Killed half-way: each call is one request, so it happened or it did not.
+of Secrets are masked in messages. State: kept connections, credentials, discovery and time of one cluster, shared by all
+threads and by every `acting_as`. Killed half-way: each call is one request, so it happened or it did not.
 
 No write is sent twice by itself, except where the connection could not be made; who may repeat one is told by `retry`.
 """
@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Any
 
 from towline.shared.cluster_errors import error_of
@@ -27,6 +27,7 @@ from towline.shared.cluster_session import (
     Session,
     Stream,
 )
+from towline.shared.cluster_time import ClusterTime
 from towline.shared.discovery import Discovery, Resource
 from towline.shared.errors import ClusterError, ConfigError
 from towline.shared.model import Object, ObjectKey
@@ -48,16 +49,25 @@ SERVICE_ACCOUNT = re.compile(r"system:serviceaccount:[a-z0-9][-a-z0-9]{0,62}:[a-
 PATH_SEGMENT = re.compile(r"(?!\.{1,2}$)[^/%\x00-\x1f]{1,253}")
 
 
-def connect(access: ClusterAccess, *, parallel: int = 16, observe: Observe | None = None) -> Cluster:
+def connect(
+    access: ClusterAccess,
+    *,
+    parallel: int = 16,
+    observe: Observe | None = None,
+    wall_clock: Callable[[], float] = time.time,
+) -> Cluster:
     """A client of this cluster with `parallel` kept connections. Nothing is sent yet; raises ConfigError."""
-    return Cluster(Session(access, parallel=parallel, observe=observe))
+    return Cluster(Session(access, parallel=parallel, observe=observe), time=ClusterTime(wall_clock))
 
 
 class Cluster:
     """One API server, as ourselves or as the user that an environment names."""
 
-    def __init__(self, session: Session, *, discovery: Discovery | None = None, user: str = "") -> None:
+    def __init__(
+        self, session: Session, *, time: ClusterTime, discovery: Discovery | None = None, user: str = ""
+    ) -> None:
         self._session = session
+        self._time = time
         self._discovery = discovery or Discovery(self._discover)
         self._user = user
 
@@ -74,7 +84,7 @@ class Cluster:
                 f"{user[:80]!r} is not the name of a user to act as",
                 hint="name a service account: system:serviceaccount:NAMESPACE:NAME",
             )
-        return Cluster(self._session, discovery=self._discovery, user=user)
+        return Cluster(self._session, time=self._time, discovery=self._discovery, user=user)
 
     def resource(self, api_version: str, kind: str) -> Resource:
         """How this kind is served; asks the server again, at most every 0.2 s, for one it did not. UnknownKind."""
@@ -228,17 +238,15 @@ class Cluster:
             raise error_of(stream.code, stream.headers, stream.body(), doing=doing)
         return stream
 
-    def latest_now(self) -> datetime | None:
-        """The server's own time, rounded up, as it says whole seconds; None where it says none. Raises ClusterDown."""
-        answer = self._send(Request(verb="get", method="GET", path="/version"))  # any answer has a date
-        try:
-            said = parsedate_to_datetime(answer.headers.get("Date") or "")
-            return said.replace(tzinfo=UTC) + timedelta(seconds=1)
-        except (ValueError, OverflowError):
-            return None
+    def now(self) -> datetime:
+        """The time by the server's own clock, as its last answer told it; nothing is asked."""
+        return self._time.now()
 
     def _send(self, request: Request) -> Answer:
-        return self._session.send(replace(request, user=self._user) if self._user else request)
+        asked_at = time.monotonic()
+        answer = self._session.send(replace(request, user=self._user) if self._user else request)
+        self._time.hear(answer.headers.get("Date"), asked_at=asked_at)
+        return answer
 
     def _parsed(self, answer: Answer, *, doing: str, sent: Object | None = None) -> Object:
         if not 200 <= answer.code < 300:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import structlog
 
@@ -42,7 +41,7 @@ from towline.worker.state import Standing, standing_of
 from towline.worker.steer import heed
 from towline.worker.steps import go_on
 from towline.worker.tools import Tools
-from towline.worker.verify import time_of, verdict_of
+from towline.worker.verify import verdict_of
 
 UNHEALTHY = "Unhealthy"  # the cause of a rollback of which no part of a workload has told a reason
 
@@ -80,7 +79,7 @@ def _concluded(tools: Tools, name: ReleaseName, view: ReleaseView, lease: Lease)
         return "its last attempt did not finish: a sync goes first"
     stages, reason = Stages(tools.metrics), ""
     with stages("judge"):
-        now = time_of(place.target, release.status, datetime.now(UTC))
+        now = place.now()
         verdict = verdict_of(place.target, release, now=now)
     status = concluded(release, verdict.health, verdict.reason, now=now)
     if status is not None and has_failed(release.status, status):

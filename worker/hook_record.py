@@ -8,7 +8,7 @@ applied: the revision before it.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from towline.shared.errors import Problem, Refused
 from towline.shared.model import Health, Moment, Phase, Result, short
@@ -37,7 +37,7 @@ class Started:
 
 def record_hooks(tools: Tools, state: State, wanted: Wanted, started: Started, stages: Stages) -> Outcome:
     """The status after starting hooks: they are judged now; where one was refused, the revision has failed."""
-    now = datetime.now(UTC)
+    now = state.now()
     entry = entry_with_commit(state, wanted, Result.SYNCED, Counts(), stages)
     status = _running(state, wanted, started, entry, now)
     is_before = started.step.moment is Moment.PRE_SYNC

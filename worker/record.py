@@ -40,7 +40,7 @@ def record(tools: Tools, state: State, wanted: Wanted, written: Written, stages:
     status = before.model_copy(
         update={
             **state.identity,
-            **_applied_from(stored, datetime.now(UTC)),
+            **_applied_from(stored, state.now()),
             "pending": written.pending,
             "hooks": written.hooks,
             "message": f"applied {short(wanted.revision)}; {steps}waiting until it is healthy",
@@ -59,10 +59,10 @@ def record(tools: Tools, state: State, wanted: Wanted, written: Written, stages:
 
 def returned(tools: Tools, standing: Standing, wanted: Wanted, restored: Restored, stages: Stages) -> Outcome:
     """The status after an operator had a stored revision brought back: it is verified like any other."""
-    written, now = restored.written, datetime.now(UTC)
+    written, now = restored.written, standing.now()
     before = written.release.status
     counts = replace(written.counts, notes=(*written.counts.notes, *restored.not_reverted))
-    entry = entry_of(wanted, Result.SYNCED, counts, stages)
+    entry = entry_of(standing, wanted, Result.SYNCED, counts, stages)
     known = next((one for one in before.history if one.revision == wanted.revision), entry)
     entry = entry.model_copy(update={"author": known.author, "subject": known.subject})
     pinned = "; pinned there: unpin it to follow its branch again" if written.release.pinned else ""
@@ -84,7 +84,7 @@ def _recorded(tools: Tools, standing: Standing, written: Written, status: Releas
     if error is not None:
         applied = replace(written.release, status=status)
         cause = f"half-way: {error}"
-        status = failed(applied, cause, now=datetime.now(UTC), health=Health.UNKNOWN)
+        status = failed(applied, cause, now=standing.now(), health=Health.UNKNOWN)
     release = put_on_record(tools, standing, written.release, status)
     announce(standing.records, release, reason="Synced" if error is None else "Failed")
     counts, pending = written.counts, written.pending
@@ -97,7 +97,7 @@ def _recorded(tools: Tools, standing: Standing, written: Written, status: Releas
 
 def reverted(tools: Tools, standing: Standing, restored: Restored, stages: Stages) -> Release:
     """The status after a failed revision was rolled back by itself: the stable one is verified now."""
-    written, now = restored.written, datetime.now(UTC)
+    written, now = restored.written, standing.now()
     before, error = written.release.status, written.error
     status = before.model_copy(update={"objects": written.objects})
     if error is not None:
@@ -264,7 +264,7 @@ def refused(
 def broken_off(tools: Tools, state: State, error: TowlineError) -> Outcome:
     """The status when a further step is refused, and nothing of it was written: the revision failed half-way."""
     assert state.release is not None and state.continued is not None  # there was a step before
-    cause, now = f"half-way: {error}", datetime.now(UTC)
+    cause, now = f"half-way: {error}", state.now()
     if state.continued.moment is Moment.PRE_SYNC:
         status = hook_failed(state.release, cause, now=now)
     else:
@@ -287,10 +287,12 @@ def entry_with_commit(
 ) -> HistoryEntry:
     """The attempt as the history keeps it."""
     commit = {"author": state.commit.author, "subject": state.commit.subject}
-    return entry_of(wanted, result, counts, stages).model_copy(update=commit)
+    return entry_of(state, wanted, result, counts, stages).model_copy(update=commit)
 
 
-def entry_of(wanted: Wanted, result: Result, counts: Counts, stages: Stages) -> HistoryEntry:
+def entry_of(
+    standing: Standing, wanted: Wanted, result: Result, counts: Counts, stages: Stages
+) -> HistoryEntry:
     """The attempt as the history keeps it, but for what only the commit knows."""
     return HistoryEntry(
         revision=wanted.revision,
@@ -299,7 +301,7 @@ def entry_of(wanted: Wanted, result: Result, counts: Counts, stages: Stages) -> 
         triggered_by=wanted.operator or wanted.delivery,
         result=result,
         received_at=datetime.fromtimestamp(wanted.received_at, UTC),
-        started_at=datetime.fromtimestamp(stages.started_at, UTC),
+        started_at=standing.now() - stages.since_begin(),
         stages=stages.rounded(),
         created=counts.created,
         changed=counts.changed,

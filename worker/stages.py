@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from towline.shared.faults import fault
 from towline.shared.metrics import STAGE_SECONDS, Metrics
@@ -15,7 +16,7 @@ class Stages:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self.started_at = time.time()
+        self._began = time.monotonic()
         self.seconds: dict[str, float] = {}
 
     @contextmanager
@@ -30,6 +31,10 @@ class Stages:
             seconds = time.perf_counter() - started
             self.seconds[name] = self.seconds.get(name, 0.0) + seconds
             self._metrics.observe(STAGE_SECONDS, seconds, stage=name)
+
+    def since_begin(self) -> timedelta:
+        """How long ago the job began."""
+        return timedelta(seconds=time.monotonic() - self._began)
 
     def rounded(self) -> dict[str, float]:
         """To tenths of a millisecond, which is what a person can use."""

@@ -7,6 +7,7 @@ request to the cluster; the rest is local.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from towline.shared.config import Environment, Repository
 from towline.shared.errors import ConfigError
@@ -51,6 +52,10 @@ class Standing:
     def is_unfinished(self) -> bool:
         """Whether the last attempt was cut off, so that the record may lag behind the cluster."""
         return self.release is not None and self.release.is_unfinished
+
+    def now(self) -> datetime:
+        """The time by the cluster's clock: what is recorded is judged by the same, whoever does it."""
+        return self.target.cluster.now()
 
     @property
     def identity(self) -> dict[str, object]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import secrets
 import time
-from datetime import UTC, datetime
 
 import structlog
 
@@ -107,7 +106,7 @@ def _resume(tools: Tools, place: Standing, release: Release, operator: str) -> s
         "phase": Phase.VERIFYING,
         "health": Health.PROGRESSING,
         "message": text,
-        "synced_at": datetime.now(UTC),
+        "synced_at": place.now(),
     }
     return _write(tools, place, release, release.status.model_copy(update=told), event="Resumed")
 

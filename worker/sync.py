@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 import structlog
 
@@ -250,10 +249,10 @@ class Attempt:
         if self.wanted.rollback:
             return ()  # what an operator goes back to has run its hooks before
         is_new = state.is_new or state.continued is not None
-        return due(hooks, known_runs(state, self.wanted, now=datetime.now(UTC)), is_new=is_new)
+        return due(hooks, known_runs(state, self.wanted, now=state.now()), is_new=is_new)
 
     def _start(self, state: State, step: Step) -> Outcome:
-        now, mark = datetime.now(UTC), self._mark(state)
+        now, mark = state.now(), self._mark(state)
         with self.stages("claim"):
             release = claim(state, step.plan, token=self.lease.token)
         with self.stages("apply"):
@@ -281,7 +280,7 @@ class Attempt:
             run=mark,
             over_half=state.is_over_half,
             of=state.continued.of if state.continued else 0,
-            since=datetime.now(UTC),
+            since=state.now(),
             timeout_seconds=state.verification.timeout_seconds,
         )
 
@@ -292,7 +291,7 @@ class Attempt:
         return run_mark(state.release.status if state.release else None, state.inputs.digest)
 
     def _write(self, state: State, objects: tuple[Placed, ...], step: Step) -> Outcome:
-        plan, now = step.plan, datetime.now(UTC)
+        plan, now = step.plan, state.now()
         with self.stages("claim"):
             release, stored = claim_and_store(
                 state,

@@ -16,8 +16,8 @@ import structlog
 from towline.shared.errors import ClusterError, UnknownKind
 from towline.shared.model import Health, ObjectKey
 from towline.shared.pod_limits import PodLimits
-from towline.shared.release import Release, ReleaseStatus
-from towline.worker.decision import is_late, to_judge
+from towline.shared.release import Release
+from towline.worker.decision import to_judge
 from towline.worker.health.case import Seen
 from towline.worker.health.fault import NOTHING, Finding
 from towline.worker.health.pods import finding
@@ -45,17 +45,6 @@ class _Moment:
     now: datetime
     since: datetime | None
     limits: PodLimits
-
-
-def time_of(target: Target, status: ReleaseStatus, now: datetime) -> datetime:
-    """By which time a release is judged: ours, unless that says that it is late and the cluster's clock does not.
-
-    So a clock of ours that is set forwards fails nothing by itself. Raises ClusterDown.
-    """
-    if not is_late(status, now):
-        return now
-    theirs = target.deployer.latest_now()
-    return now if theirs is None else min(now, theirs)
 
 
 def verdict_of(target: Target, release: Release, *, now: datetime) -> ReleaseVerdict:

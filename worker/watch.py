@@ -17,7 +17,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from itertools import islice
 
 import structlog
@@ -207,7 +206,7 @@ class Watcher:
         tracked = self.scene.tracked.get(set_id)
         if tracked is None:
             return None
-        now = datetime.now(UTC)
+        now = self.watching.cluster.now()
         limits = self.scene.environments[set_id].pod_limits
         view = view_of(tracked, self.scene.cache, at=at, now=now, limits=limits)
         for drift in confirmed(tracked, self.scene.cache, at=at):
