@@ -80,7 +80,8 @@ def _concluded(tools: Tools, name: ReleaseName, view: ReleaseView, lease: Lease)
     stages, reason = Stages(tools.metrics), ""
     with stages("judge"):
         now = place.now()
-        verdict = verdict_of(place.target, release, now=now)
+        gives = tools.addresses(place.environment).gives
+        verdict = verdict_of(place.target, release, now=now, gives=gives)
     status = concluded(release, verdict.health, verdict.reason, now=now)
     if status is not None and has_failed(release.status, status):
         with stages("cause"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
@@ -15,6 +16,7 @@ from towline.shared.model import Health, Object, ObjectKey
 from towline.shared.objects import PART_OF, key_of, labels_of, metadata_of, owned_hash
 from towline.shared.release import Release, release_of
 from towline.shared.watching import Selection
+from towline.worker.health.surroundings import AddressClass
 from towline.worker.health.verdict import Verdict, judge
 from towline.worker.health.workload import Workload, workload_of
 
@@ -30,7 +32,8 @@ class Sighting:
     """One object of a release as of `version`; `verdict` is None where only metadata is watched.
 
     `workload`: its pods tell more than it does itself, as long as it is not healthy. `is_gone`: a Job that ended and was
-    then removed by its TTL; what it came to still counts.
+    then removed by its TTL; what it came to still counts. `lacks_address`: the verdict is that of a cluster in which
+    nobody gives addresses to its class; where somebody does, it waits for one.
     """
 
     key: ObjectKey
@@ -41,6 +44,7 @@ class Sighting:
     verdict: Verdict | None
     workload: Workload | None = None
     is_gone: bool = False
+    lacks_address: AddressClass | None = None
 
 
 def sighting_of(raw: msgspec.Raw, selection: Selection, *, rules_of: RulesOf) -> Sighting:
@@ -48,7 +52,9 @@ def sighting_of(raw: msgspec.Raw, selection: Selection, *, rules_of: RulesOf) ->
     object = _named(msgspec.json.decode(raw, type=dict), selection)
     metadata = metadata_of(object)
     set_id = sys.intern(str(labels_of(object).get(PART_OF) or ""))
-    verdict = None if selection.metadata_only else judge(object, rules=rules_of(set_id))
+    lacking: list[AddressClass] = []
+    gives = partial(_noted, lacking)
+    verdict = None if selection.metadata_only else judge(object, rules=rules_of(set_id), gives=gives)
     unsettled = verdict is not None and verdict.health not in SETTLED
     key = key_of(object)
     return Sighting(
@@ -64,7 +70,14 @@ def sighting_of(raw: msgspec.Raw, selection: Selection, *, rules_of: RulesOf) ->
         owned=sys.intern(owned_hash(object)),  # the same text as in the Release's status
         verdict=verdict,
         workload=workload_of(object) if unsettled else None,
+        lacks_address=lacking[0] if lacking else None,
     )
+
+
+def _noted(lacking: list[AddressClass], one: AddressClass) -> bool:
+    """Who gives addresses may change while the object does not, so that is asked when its release is judged."""
+    lacking.append(one)
+    return False
 
 
 def watched_release(raw: msgspec.Raw) -> Release:

@@ -12,6 +12,7 @@ from towline.shared.metrics import Metrics
 from towline.shared.queue import Queue
 from towline.shared.records import Records
 from towline.shared.views import Views
+from towline.worker.addresses import Addresses
 from towline.worker.mirror import Mirror
 from towline.worker.render.programs import Programs
 
@@ -30,6 +31,7 @@ class Tools:
     _mirrors: dict[str, Mirror] = field(default_factory=dict)
     _clusters: dict[str, Cluster] = field(default_factory=dict)
     _records: dict[str, Records] = field(default_factory=dict)
+    _addresses: dict[str, Addresses] = field(default_factory=dict)
     prepared: set[str] = field(default_factory=set)  # cluster/namespace that can take Releases
 
     def mirror(self, repository: Repository) -> Mirror:
@@ -55,3 +57,10 @@ class Tools:
         if name not in self._records:
             self._records[name] = Records(self.cluster(environment), history=self.config.sync.history)
         return self._records[name]
+
+    def addresses(self, environment: Environment) -> Addresses:
+        """Who gives addresses in an environment's cluster."""
+        name = environment.cluster
+        if name not in self._addresses:
+            self._addresses[name] = Addresses(self.cluster(environment))
+        return self._addresses[name]

@@ -22,6 +22,7 @@ from towline.worker.decision import concluded, deadline_of, is_brought_back, to_
 from towline.worker.drift import Drift, drift_of
 from towline.worker.health.pods import finding
 from towline.worker.health.release import Judged, release_verdict, since_of
+from towline.worker.health.surroundings import Gives, nobody_gives
 from towline.worker.health.verdict import Verdict, has_health
 from towline.worker.sightings import number_of
 
@@ -31,6 +32,7 @@ STUCK_SECONDS = 2.0  # a rollback is begun by the job that decides it; later, th
 FIRST_PAUSE_SECONDS = 2.0  # after a question whose job came to nothing
 LONGEST_PAUSE_SECONDS = 30.0
 MISSING = Verdict(health=Health.UNKNOWN, reason="is not there")
+AWAITED = Verdict(health=Health.PROGRESSING, reason="waits for an address")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,8 +100,16 @@ class View:
     look_again_at: datetime | None = None
 
 
-def view_of(tracked: Tracked, cache: Cache, *, at: float, now: datetime, limits: PodLimits = USUAL) -> View:
-    """The verdict by what is kept; `at` is the monotonic time of `now`."""
+def view_of(
+    tracked: Tracked,
+    cache: Cache,
+    *,
+    at: float,
+    now: datetime,
+    limits: PodLimits = USUAL,
+    gives: Gives = nobody_gives,
+) -> View:
+    """The verdict by what is kept; `at` is the monotonic time of `now`, which is the cluster's."""
     release = tracked.release
     rules = release.status.verification.health
     keys = [one.key for one in to_judge(release.status) if has_health(one.group, one.kind, rules=rules)]
@@ -109,7 +119,9 @@ def view_of(tracked: Tracked, cache: Cache, *, at: float, now: datetime, limits:
     if at < settle_at and not all(_is_fresh(tracked, cache, key) for key in keys):
         return View(health=None, look_again_at=now + timedelta(seconds=settle_at - at))
     since = since_of(release.status)
-    verdict = release_verdict([_judged(cache, key, now=now, since=since, limits=limits) for key in keys])
+    verdict = release_verdict(
+        [_judged(cache, key, now=now, since=since, limits=limits, gives=gives) for key in keys]
+    )
     return View(health=verdict.health, look_again_at=verdict.look_again_at)
 
 
@@ -120,11 +132,13 @@ def _is_fresh(tracked: Tracked, cache: Cache, key: ObjectKey) -> bool:
 
 
 def _judged(
-    cache: Cache, key: ObjectKey, *, now: datetime, since: datetime | None, limits: PodLimits
+    cache: Cache, key: ObjectKey, *, now: datetime, since: datetime | None, limits: PodLimits, gives: Gives
 ) -> Judged:
     seen = cache.members.get(key)
     if seen is None or seen.verdict is None:
         return Judged(key=key, verdict=MISSING)
+    if seen.lacks_address is not None and gives(seen.lacks_address):
+        return Judged(key=key, verdict=AWAITED)
     if seen.workload is None:
         return Judged(key=key, verdict=seen.verdict)
     found = finding(seen.workload, cache.seen_of(seen.workload), now=now, since=since, limits=limits)

@@ -22,6 +22,7 @@ from towline.worker.health.case import Seen
 from towline.worker.health.fault import NOTHING, Finding
 from towline.worker.health.pods import finding
 from towline.worker.health.release import Judged, ReleaseVerdict, is_open, release_verdict, since_of
+from towline.worker.health.surroundings import Gives, nobody_gives
 from towline.worker.health.verdict import Verdict, has_health, judge
 from towline.worker.health.workload import Workload, workload_of
 from towline.worker.parallel import in_parallel
@@ -47,11 +48,16 @@ class _Moment:
     limits: PodLimits
 
 
-def verdict_of(target: Target, release: Release, *, now: datetime) -> ReleaseVerdict:
-    """The health of the release now; only objects are read whose kind has a health of its own. Raises ClusterDown."""
+def verdict_of(
+    target: Target, release: Release, *, now: datetime, gives: Gives = nobody_gives
+) -> ReleaseVerdict:
+    """The health of the release now; only objects are read whose kind has a health of its own. Raises ClusterDown.
+
+    `now`: by the cluster's clock. `gives`: who gives addresses there, asked only when an object has none.
+    """
     rules = release.status.verification.health
     keys = [one.key for one in to_judge(release.status) if has_health(one.group, one.kind, rules=rules)]
-    read = in_parallel(lambda key: _read(target, key, rules), keys)
+    read = in_parallel(lambda key: _read(target, key, rules, gives), keys)
     unsettled = [workload for one, workload in read if workload is not None and is_open(one.verdict)][
         :WORKLOADS
     ]
@@ -61,7 +67,9 @@ def verdict_of(target: Target, release: Release, *, now: datetime) -> ReleaseVer
     return release_verdict([replace(one, found=found.get(one.key, NOTHING)) for one, _ in read])
 
 
-def _read(target: Target, key: ObjectKey, rules: Mapping[str, str]) -> tuple[Judged, Workload | None]:
+def _read(
+    target: Target, key: ObjectKey, rules: Mapping[str, str], gives: Gives
+) -> tuple[Judged, Workload | None]:
     """An object's own verdict, and what it is to its pods."""
     try:
         resource = target.deployer.preferred(key.group, key.kind)
@@ -70,7 +78,7 @@ def _read(target: Target, key: ObjectKey, rules: Mapping[str, str]) -> tuple[Jud
     live = target.deployer.get(resource, key.name, key.namespace)
     if live is None:
         return Judged(key=key, verdict=Verdict(health=Health.UNKNOWN, reason="is not there")), None
-    return Judged(key=key, verdict=judge(live, rules=rules)), workload_of(live)
+    return Judged(key=key, verdict=judge(live, rules=rules, gives=gives)), workload_of(live)
 
 
 def _found(target: Target, workload: Workload, moment: _Moment) -> Finding:

@@ -32,6 +32,7 @@ from towline.shared.release import RELEASE
 from towline.shared.views import Views
 from towline.shared.watchers import SAY_SECONDS, Watchers
 from towline.shared.watching import Selection
+from towline.worker.addresses import Addresses
 from towline.worker.drift import drifted
 from towline.worker.election import Election
 from towline.worker.informer import Failed, Message, is_unserved
@@ -73,6 +74,7 @@ class Watcher:
     watching: Watching
     election: Election
     watches: Watches
+    addresses: Addresses = field(init=False)
     scene: Scene = field(init=False)
     dirty: set[str] = field(default_factory=set)  # ApplySets whose release is to be judged
     due: dict[str, float] = field(default_factory=dict)  # the same, at a time
@@ -87,6 +89,7 @@ class Watcher:
     _complaints: dict[Selection, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.addresses = Addresses(self.watching.cluster)
         self.scene = Scene(self.watching.config, self.watching.name)
 
     def turn(self) -> None:
@@ -208,7 +211,8 @@ class Watcher:
             return None
         now = self.watching.cluster.now()
         limits = self.scene.environments[set_id].pod_limits
-        view = view_of(tracked, self.scene.cache, at=at, now=now, limits=limits)
+        gives = self.addresses.gives
+        view = view_of(tracked, self.scene.cache, at=at, now=now, limits=limits, gives=gives)
         for drift in confirmed(tracked, self.scene.cache, at=at):
             drifted(self.watching.metrics, name_of(tracked.release), drift)
             if tracked.release.status.verification.drift is not DriftMode.OFF:

@@ -1,7 +1,7 @@
 """Health of Kubernetes' own kinds that need more than conditions: addresses, volumes, autoscalers, apps.
 
-What may never come (an Ingress' address, a load balancer's, a volume that waits for its first consumer, metrics in a
-cluster that has none) is not waited for: it is healthy, with a note.
+What may never come (an Ingress' address or a load balancer's where nobody gives them, a volume that waits for its first
+consumer, metrics in a cluster that has none) is not waited for: it is healthy, with a note.
 """
 
 from __future__ import annotations
@@ -20,55 +20,42 @@ from towline.worker.health.status import (
     is_true,
     mapping,
     part,
-    text,
 )
-from towline.worker.health.surroundings import Surroundings
+from towline.worker.health.surroundings import INGRESS, SERVICE, Gives, address_class, address_of
 
 HPA_CONDITIONS = "autoscaling.alpha.kubernetes.io/conditions"  # where autoscaling/v1 keeps them, as JSON
 HPA_CONDITIONS_BYTES = 16_384
 CANNOT_SCALE = frozenset({"FailedGetScale", "FailedUpdateScale", "InvalidSelector", "AmbiguousSelector"})
+WAITS_FOR_ADDRESS: Judgement = (
+    Health.PROGRESSING,
+    "waits for an address, as others of its class have one",
+)
 
 
-def service(object: Object, surroundings: Surroundings) -> Judgement:
+def service(object: Object, gives: Gives) -> Judgement:
     """v1 Service."""
     spec = part(object, "spec")
     if spec.get("type") != "LoadBalancer":
         return Health.HEALTHY, "exists"
-    if address := _address(object):
+    if address := address_of(object):
         return Health.HEALTHY, f"has the address {address}"
-    if surroundings.load_balancers:
-        return Health.PROGRESSING, "waits for an address of the load balancer"
     if not spec.get("clusterIP"):
         return Health.PROGRESSING, "waits for its cluster IP"
+    if gives(address_class(SERVICE, object)):
+        return WAITS_FOR_ADDRESS
     return Health.HEALTHY, "has its cluster IP; no address of a load balancer (none is waited for)"
 
 
-def ingress(object: Object, surroundings: Surroundings) -> Judgement:
+def ingress(object: Object, gives: Gives) -> Judgement:
     """networking.k8s.io Ingress (and the older groups)."""
-    if address := _address(object):
+    if address := address_of(object):
         return Health.HEALTHY, f"has the address {address}"
-    if _class_of(object) in surroundings.ingress_classes:
-        return Health.PROGRESSING, "waits for an address of its controller"
+    if gives(address_class(INGRESS, object)):
+        return WAITS_FOR_ADDRESS
     return Health.HEALTHY, "has no address (none is waited for)"
 
 
-def _class_of(object: Object) -> str:
-    annotations = mapping(part(object, "metadata").get("annotations"))
-    return text(part(object, "spec").get("ingressClassName")) or text(
-        annotations.get("kubernetes.io/ingress.class")
-    )
-
-
-def _address(object: Object) -> str:
-    found = mapping(part(object, "status").get("loadBalancer")).get("ingress")
-    for entry in found if isinstance(found, list) else ():
-        address = text(mapping(entry).get("ip")) or text(mapping(entry).get("hostname"))
-        if address:
-            return address
-    return ""
-
-
-def claim(object: Object, _: Surroundings) -> Judgement:
+def claim(object: Object, _: Gives) -> Judgement:
     """PersistentVolumeClaim: one that waits for its first consumer is judged by its pods."""
     phase = part(object, "status").get("phase")
     if phase == "Lost":
@@ -78,7 +65,7 @@ def claim(object: Object, _: Surroundings) -> Judgement:
     return Health.HEALTHY, "is not bound yet: its pods wait for it"
 
 
-def autoscaler(object: Object, _: Surroundings) -> Judgement:
+def autoscaler(object: Object, _: Gives) -> Judgement:
     """HorizontalPodAutoscaler; without metrics it leaves the replicas as they are, which is not this revision's fault."""
     conditions = _autoscaler_conditions(object)
     for condition in conditions.values():
@@ -104,7 +91,7 @@ def _autoscaler_conditions(object: Object) -> Mapping[str, Condition]:
         return {}
 
 
-Rule = Callable[[Object, Surroundings], Judgement]
+Rule = Callable[[Object, Gives], Judgement]
 
 
 def _alone(rule: Callable[[Object], Judgement]) -> Rule:

@@ -13,6 +13,7 @@ from datetime import datetime
 from towline.shared.model import Health, ObjectKey, Phase
 from towline.shared.release import ReleaseStatus
 from towline.worker.health.fault import NOTHING, Fault, Finding
+from towline.worker.health.surroundings import ADDRESSED
 from towline.worker.health.verdict import ORDER, Verdict, worst
 from towline.worker.health.workload import WORKLOADS
 
@@ -83,7 +84,8 @@ def _may_come(fault: Fault, unsettled: Sequence[Judged]) -> bool:
     if fault.missing is None:
         return False
     return any(
-        one.verdict.health is Health.PROGRESSING and (one.key.group, one.key.kind) not in WORKLOADS
+        one.verdict.health is Health.PROGRESSING
+        and (one.key.group, one.key.kind) not in WORKLOADS | ADDRESSED
         for one in unsettled
     )
 

@@ -16,7 +16,7 @@ from towline.worker.health.kinds import RULES
 from towline.worker.health.rule_table import rule_for
 from towline.worker.health.special import RULES as SPECIAL
 from towline.worker.health.status import Judgement, brief, generation_of, part, text
-from towline.worker.health.surroundings import NO_ADDRESSES, Surroundings
+from towline.worker.health.surroundings import Gives, nobody_gives
 
 # Worst first: a release is what its worst object is.
 ORDER = (Health.FAILED, Health.UNKNOWN, Health.PROGRESSING, Health.SUSPENDED, Health.HEALTHY)
@@ -61,14 +61,13 @@ class Verdict:
     reason: str
 
 
-def judge(
-    object: Object, *, rules: Mapping[str, str] = NO_RULES, surroundings: Surroundings = NO_ADDRESSES
-) -> Verdict:
+def judge(object: Object, *, rules: Mapping[str, str] = NO_RULES, gives: Gives = nobody_gives) -> Verdict:
     """The health of one object as an API server shows it; never raises, whatever the object holds.
 
-    `rules`: CEL expressions by `group/Kind` (`Kind` in the core group), which go before what is built in.
+    `rules`: CEL expressions by `group/Kind` (`Kind` in the core group), which go before what is built in. `gives` is
+    asked only about an object that has no address.
     """
-    health, reason = _deleted(object) or _unseen(object) or _by_kind(object, rules, surroundings)
+    health, reason = _deleted(object) or _unseen(object) or _by_kind(object, rules, gives)
     return Verdict(health=health, reason=brief(reason) or f"says that it is {health}")
 
 
@@ -108,12 +107,12 @@ def _unseen(object: Object) -> Judgement | None:
     return Health.PROGRESSING, "its controller has not seen the newest change yet"
 
 
-def _by_kind(object: Object, rules: Mapping[str, str], surroundings: Surroundings) -> Judgement:
+def _by_kind(object: Object, rules: Mapping[str, str], gives: Gives) -> Judgement:
     group, kind = text(object.get("apiVersion")).rpartition("/")[0], text(object.get("kind"))
     if rules and (expression := rules.get(_key(group, kind))):
         return cel.judgement(expression, object)
     if own := RULES.get((group, kind)):
-        return own(object, surroundings)
+        return own(object, gives)
     if special := SPECIAL.get((group, kind)):
         return special(object)
     rule = rule_for(group, kind)

@@ -8,7 +8,7 @@ import pytest
 from parts.custom_objects import condition
 
 from towline.shared.model import Health, Object
-from towline.worker.health.surroundings import Surroundings
+from towline.worker.health.surroundings import AddressClass
 from towline.worker.health.verdict import judge
 
 
@@ -139,11 +139,29 @@ def test_the_conditions_of_an_old_autoscaler_are_read_from_its_annotation() -> N
 def test_an_address_is_waited_for_where_somebody_gives_it() -> None:
     balancer = own("Service", spec={"type": "LoadBalancer", "clusterIP": "10.0.0.1"})
     ingress = own("Ingress", "networking.k8s.io/v1", spec={"ingressClassName": "public"})
-    cloud = Surroundings(ingress_classes=frozenset({"public"}), load_balancers=True)
+    given = {AddressClass(kind="Ingress", name="public"), AddressClass(kind="Service", name="")}
     address = {"status": {"loadBalancer": {"ingress": [{"hostname": "lb.example.com"}]}}}
 
-    assert judge(balancer, surroundings=cloud).health is Health.PROGRESSING
-    assert judge(ingress, surroundings=cloud).health is Health.PROGRESSING
-    assert judge(own("Ingress", "networking.k8s.io/v1"), surroundings=cloud).health is Health.HEALTHY
     for object in (balancer, ingress):
-        assert judge(object | address, surroundings=cloud).reason == "has the address lb.example.com"
+        assert judge(object, gives=given.__contains__).health is Health.PROGRESSING
+        assert judge(object | address, gives=given.__contains__).reason == "has the address lb.example.com"
+    for other in (
+        own("Ingress", "networking.k8s.io/v1"),
+        balancer | {"spec": {**balancer["spec"], "loadBalancerClass": "internal"}},
+    ):
+        assert judge(other, gives=given.__contains__).health is Health.HEALTHY
+
+
+def test_who_gives_addresses_is_asked_only_about_what_has_none_and_no_rule_of_the_user() -> None:
+    asked: list[AddressClass] = []
+
+    def gives(one: AddressClass) -> bool:
+        asked.append(one)
+        return True
+
+    lacking = own("Ingress", "networking.k8s.io/v1")
+    judge(lacking | {"status": {"loadBalancer": {"ingress": [{"ip": "10.1.1.1"}]}}}, gives=gives)
+    judge(own("Service", spec={"type": "ClusterIP"}), gives=gives)
+    by_rule = judge(lacking, rules={"networking.k8s.io/Ingress": "true"}, gives=gives)
+
+    assert (by_rule.health, asked) == (Health.HEALTHY, [])
