@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from parts.addressed import addressed, give_address, make_with_address
 from parts.eventually import eventually
 from parts.watched import Watched, deployment, settings
 
@@ -101,6 +102,20 @@ def test_a_release_is_asked_for_in_the_moment_in_which_its_time_is_over(watched:
     eventually(lambda: watched.asked("orders", QueueName.URGENT))
 
 
+def test_a_release_that_waits_for_its_address_is_asked_for_when_that_comes(watched: Watched):
+    make_with_address(watched.cluster, addressed("Ingress", watched.namespace, "other", of=watched.namespace))
+    watcher = watched.start()
+    ingress = addressed("Ingress", watched.namespace, "orders", of=watched.namespace)
+    watched.apply("orders", [ingress])
+    eventually(lambda: is_idle(watcher) and watcher.scene.cache.members)
+    before = watched.asked("orders")
+
+    give_address(watched.cluster, ingress)
+
+    eventually(lambda: watched.asked("orders", QueueName.BACKGROUND))
+    assert before == []
+
+
 def test_a_question_whose_job_came_to_nothing_is_asked_again_later(watched: Watched):
     watched.start()
     watched.apply("orders", [settings()])
@@ -167,6 +182,7 @@ def test_nothing_is_asked_of_the_cluster_while_nothing_changes(watched: Watched)
     watcher = watched.start()
     watched.apply("orders", [settings()], phase=Phase.HEALTHY, health=Health.HEALTHY)
     eventually(lambda: is_idle(watcher) and watcher.scene.cache.members)
+    eventually(lambda: watched.requests["watch"] == len(watcher.watches))
     before = {verb: count for verb, count in watched.requests.items() if verb != "lease"}
     until = time.monotonic() + 4
 

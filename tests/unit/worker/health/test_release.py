@@ -65,6 +65,9 @@ def test_the_time_to_look_again_is_the_earliest_of_what_is_open() -> None:
             judged(Health.HEALTHY, "ExternalSecret.external-secrets.io"), Health.FAILED, id="maker is done"
         ),
         pytest.param(judged(Health.PROGRESSING), Health.FAILED, id="no maker"),
+        pytest.param(
+            judged(Health.PROGRESSING, "Ingress.networking.k8s.io"), Health.FAILED, id="waits for an address"
+        ),
     ],
 )
 def test_what_pods_lack_is_waited_for_while_something_may_make_it(maker: Judged, expected: Health) -> None:
