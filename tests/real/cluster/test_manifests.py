@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from parts.addressed import addressed, make_with_address
 from parts.control_plane import KubectlError
 from parts.eventually import eventually
 from parts.manifests import config_map, deployment, several
@@ -13,6 +14,7 @@ from parts.watched import Running
 from towline.shared.config import parse_config
 from towline.shared.documents import load_documents
 from towline.shared.watchers import Watchers
+from towline.worker.health.surroundings import address_class
 from towline.worker.start_watch import watcher_of
 
 BASE = Path(__file__).parents[3] / "k8s" / "base"
@@ -124,3 +126,17 @@ def test_the_workers_account_can_watch_what_the_environments_account_applied(
     eventually(lambda: Watchers(engine.tools.broker).active(["test"]), within=20)
     assert len(running.watcher.scene.cache.members) == 2
     running.stop()
+
+
+def test_the_workers_account_sees_in_all_namespaces_who_gives_addresses(
+    installed, engine, cluster, namespace, control_plane, tmp_path
+):
+    others = [addressed(kind, namespace, "other", of=namespace) for kind in ("Ingress", "Service")]
+    for one in others:
+        make_with_address(cluster, one)
+    token = control_plane.kubectl("-n", "towline-system", "create", "token", "towline-worker").strip()
+    engine.use_token(token, control_plane, tmp_path)
+
+    addresses = engine.tools.addresses(engine.tools.config.environment("staging"))
+
+    assert all(addresses.gives(address_class(one["kind"], one)) for one in others)
