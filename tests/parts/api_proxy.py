@@ -36,7 +36,6 @@ class ApiProxy:
     plane: ControlPlane
     answered: list[tuple[str, str, int]] = field(default_factory=list)
     seconds_behind: float = 0.0
-    told_time: int = 0  # to whom asked for the version, which Towline does for the time
     _instead: list[tuple[str, str, int]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -97,7 +96,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _copy(self, answer: http.client.HTTPResponse) -> None:
         proxy: ApiProxy = self.server.proxy
-        proxy.told_time += self.path == "/version"
         self.send_response_only(answer.status)
         self.send_header("Date", formatdate(time.time() - proxy.seconds_behind, usegmt=True))
         for name, value in answer.getheaders():

@@ -27,9 +27,8 @@ from towline.worker.verify import verdict_of
 REVISION = "a" * 40
 
 
-def release_of(namespace: str, *objects: Object) -> Release:
+def release_of(namespace: str, *objects: Object, now: datetime) -> Release:
     """A release of these objects, whose sync begins now."""
-    now = datetime.now(UTC)
     status = ReleaseStatus(
         revision=REVISION,
         phase=Phase.VERIFYING,
@@ -60,7 +59,7 @@ class Judge:
 
     def apply(self, *objects: Object) -> None:
         """Bring the release to these objects."""
-        self.release = release_of(self.namespace, *objects)
+        self.release = release_of(self.namespace, *objects, now=self.cluster.now())
         for one in objects:
             self.cluster.apply(one)
 
@@ -70,7 +69,7 @@ class Judge:
 
     def verdict(self, limits: PodLimits = USUAL) -> ReleaseVerdict:
         """Its verdict now."""
-        return verdict_of(self.target(limits), self.release, now=datetime.now(UTC))
+        return verdict_of(self.target(limits), self.release, now=self.cluster.now())
 
     def failed(self, limits: PodLimits = USUAL) -> ReleaseVerdict:
         """The verdict when its pods tell a fault."""
@@ -125,4 +124,4 @@ class Judge:
 @pytest.fixture
 def judge(cluster: Cluster, namespace: str) -> Judge:
     """A release of nothing yet, in a namespace of its own."""
-    return Judge(cluster=cluster, namespace=namespace, release=release_of(namespace))
+    return Judge(cluster=cluster, namespace=namespace, release=release_of(namespace, now=cluster.now()))
