@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from parts.addressed import addressed, give_address, make_with_address
+from parts.api_proxy import ApiProxy
 from parts.eventually import eventually
 from parts.watched import Watched, deployment, settings
 
@@ -98,6 +99,17 @@ def test_a_release_is_asked_for_in_the_moment_in_which_its_time_is_over(watched:
     watched.start()
 
     watched.apply("orders", [stuck()], synced_at=datetime.now(UTC) - timedelta(seconds=297))
+
+    eventually(lambda: watched.asked("orders", QueueName.URGENT))
+
+
+def test_its_time_is_over_when_the_clock_of_the_cluster_says_so(watched: Watched, api_proxy: ApiProxy):
+    api_proxy.seconds_behind = -3600
+    proxied = ClusterConfig(kubeconfig=api_proxy.kubeconfig, context=None, in_cluster=False)
+    watched.config = replace(watched.config, clusters={"test": proxied})
+    watched.start()
+
+    watched.apply("orders", [stuck()], synced_at=datetime.now(UTC) + timedelta(seconds=3600 - 297))
 
     eventually(lambda: watched.asked("orders", QueueName.URGENT))
 
