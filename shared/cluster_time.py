@@ -28,7 +28,7 @@ class Told:
 class ClusterTime:
     """The time of one cluster; `ours` is the clock of this machine, in seconds since 1970."""
 
-    def __init__(self, ours: Callable[[], float] = time.time) -> None:
+    def __init__(self, ours: Callable[[], float]) -> None:
         self._ours = ours
         self._told: Told | None = None
 

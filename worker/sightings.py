@@ -70,7 +70,7 @@ def sighting_of(raw: msgspec.Raw, selection: Selection, *, rules_of: RulesOf) ->
         owned=sys.intern(owned_hash(object)),  # the same text as in the Release's status
         verdict=verdict,
         workload=workload_of(object) if unsettled else None,
-        lacks_address=lacking[0] if lacking else None,
+        lacks_address=next(iter(lacking), None),
     )
 
 

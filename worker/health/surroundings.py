@@ -13,10 +13,9 @@ from towline.shared.model import Object
 from towline.worker.health.status import mapping, part, text
 
 INGRESS, SERVICE = "Ingress", "Service"
+# What may wait for an address; it makes nothing that pods could lack.
 ADDRESSED = frozenset({("", SERVICE), ("networking.k8s.io", INGRESS), ("extensions", INGRESS)})
-CLASS_ANNOTATION = (
-    "kubernetes.io/ingress.class"  # from before there was spec.ingressClassName, and still heeded
-)
+CLASS_ANNOTATION = "kubernetes.io/ingress.class"  # older than spec.ingressClassName, and still heeded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
