@@ -293,11 +293,30 @@ def rolled_back_text(status: ReleaseStatus) -> str:
 
 
 def rollback_failed(status: ReleaseStatus, reason: str) -> ReleaseStatus:
-    """The rollback failed too: both causes are said, and nothing more is tried by itself."""
+    """The rollback failed too: both causes are said, also in the history, and nothing more is tried by itself."""
     bad = status.quarantined
     because = f" ({short(bad.revision)} had failed: {bad.cause})" if bad else ""
-    text = f"going back to {short(status.stable_revision)} failed as well: {reason}{because}"
-    return status.model_copy(update={"phase": Phase.FAILED, "health": Health.FAILED, "message": text})
+    text = f"going back to {short(status.stable_revision)} failed as well: {reason}"
+    return status.model_copy(
+        update={
+            "phase": Phase.FAILED,
+            "health": Health.FAILED,
+            "message": f"{text}{because}",
+            "history": _not_rolled_back(status, text),
+        }
+    )
+
+
+def _not_rolled_back(status: ReleaseStatus, note: str) -> tuple[HistoryEntry, ...]:
+    """The history in which the attempt that was to be rolled back has failed, and was not."""
+    bad = status.quarantined.revision if status.quarantined else ""
+    lost = (Result.FAILED, Result.ROLLED_BACK)
+    at = next((n for n, one in enumerate(status.history) if one.revision == bad and one.result in lost), None)
+    if at is None:
+        return status.history
+    entry = status.history[at]
+    told = entry.model_copy(update={"result": Result.FAILED, "notes": (*entry.notes, note)})
+    return (*status.history[:at], told, *status.history[at + 1 :])
 
 
 def _turned_bad(release: Release, reason: str, now: datetime) -> ReleaseStatus:

@@ -62,9 +62,7 @@ def returned(tools: Tools, standing: Standing, wanted: Wanted, restored: Restore
     written, now = restored.written, standing.now()
     before = written.release.status
     counts = replace(written.counts, notes=(*written.counts.notes, *restored.not_reverted))
-    entry = entry_of(standing, wanted, Result.SYNCED, counts, stages)
-    known = next((one for one in before.history if one.revision == wanted.revision), entry)
-    entry = entry.model_copy(update={"author": known.author, "subject": known.subject})
+    entry = _entry_of_stored(standing, wanted, Result.SYNCED, counts, stages)
     pinned = "; pinned there: unpin it to follow its branch again" if written.release.pinned else ""
     status = before.model_copy(
         update={
@@ -232,12 +230,32 @@ def refused(
     A release that does not exist yet is not made for it: only the view shows the error then. `claimed`: the release as this
     attempt claimed it, where its one apply was refused; its stored revision is forgotten.
     """
+    entry = entry_with_commit(state, wanted, Result.REFUSED, Counts(), stages)
+    return _refused(tools, state, wanted, error, entry, claimed=claimed)
+
+
+def return_refused(
+    tools: Tools, standing: Standing, wanted: Wanted, error: TowlineError, stages: Stages
+) -> Outcome:
+    """The same when an operator wanted a stored revision back."""
+    entry = _entry_of_stored(standing, wanted, Result.REFUSED, Counts(), stages)
+    return _refused(tools, standing, wanted, error, entry)
+
+
+def _refused(
+    tools: Tools,
+    state: Standing,
+    wanted: Wanted,
+    error: TowlineError,
+    entry: HistoryEntry,
+    *,
+    claimed: Release | None = None,
+) -> Outcome:
     text = f"{short(wanted.revision)} was refused, nothing was written: {error.explained()}"
     release = claimed or state.records.read(state.name, state.environment.namespace)
     if release is None:
         show_missing(tools, state.name, wanted, error=text)
         return Outcome(result=Result.REFUSED, text=text)
-    entry = entry_with_commit(state, wanted, Result.REFUSED, Counts(), stages)
     entry = entry.model_copy(update={"cause": error.explained()})
     before = release.status
     is_under_way = before.phase in UNDER_WAY
@@ -288,6 +306,17 @@ def entry_with_commit(
     """The attempt as the history keeps it."""
     commit = {"author": state.commit.author, "subject": state.commit.subject}
     return entry_of(state, wanted, result, counts, stages).model_copy(update=commit)
+
+
+def _entry_of_stored(
+    standing: Standing, wanted: Wanted, result: Result, counts: Counts, stages: Stages
+) -> HistoryEntry:
+    """The attempt, with what an earlier one at this revision knew of the commit."""
+    assert standing.release is not None  # whose stored revision it is
+    entry = entry_of(standing, wanted, result, counts, stages)
+    history = standing.release.status.history
+    known = next((one for one in history if one.revision == wanted.revision), entry)
+    return entry.model_copy(update={"author": known.author, "subject": known.subject})
 
 
 def entry_of(

@@ -1,7 +1,7 @@
 """Brings a release back to a stored revision: from the Secrets beside it, so that neither Git nor the forge is needed.
 
 In: a release as it stands and one of its stored revisions. Out: what was written, and what could not be brought back; the
-caller records it. Order of writes as in a sync: claim, objects, deletions, status. Killed at any line, the status still says
+caller records it. A rollback of which nothing can go back is refused. Order of writes as in a sync: claim, objects, deletions, status. Killed at any line, the status still says
 that the objects are to be brought back, and the next job does it again from the start.
 
 What can go back goes back. Left alone: CustomResourceDefinitions, Namespaces and PersistentVolumeClaims that are there, since
@@ -11,22 +11,22 @@ their data would be lost or refused; Jobs, which would run again; whatever the A
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from towline.shared.errors import NotFound
+from towline.shared.errors import ClusterError, NotFound, Refused
 from towline.shared.model import Object, ObjectKey, ReleaseName, short
 from towline.shared.objects import group_kind
 from towline.shared.release import StoredRevision
 from towline.shared.wanted import Lease, Wanted
 from towline.worker.apply import apply
 from towline.worker.claim import Guard, claim
-from towline.worker.dry_run import tried
+from towline.worker.dry_run import refuse, tried
 from towline.worker.live import listing_of, prepare
 from towline.worker.outcome import Outcome, waiting
 from towline.worker.plan import Intent, Kept, Plan, make_plan, without
 from towline.worker.policy import PROTECTED_KINDS, Placed, check
 from towline.worker.prune import prune
-from towline.worker.record import returned
+from towline.worker.record import return_refused, returned
 from towline.worker.render.rendered import Rendered
 from towline.worker.stages import Stages
 from towline.worker.state import Standing, standing
@@ -36,10 +36,19 @@ from towline.worker.written import Restored, Written
 RUNS_ONCE = "Job.batch"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WayBack:
+    """What is to be written to bring a stored revision back, checked; and what of it stays as it is, one line each."""
+
+    stored: StoredRevision
+    plan: Plan
+    not_reverted: tuple[str, ...]
+
+
 def go_back(tools: Tools, name: ReleaseName, wanted: Wanted, lease: Lease, stages: Stages) -> Outcome | None:
     """Carry out an operator's rollback; None for a revision that is not stored any more, which is rendered again.
 
-    Raises NotFound for a release that is not there, and what `restore` raises.
+    Raises NotFound for a release that is not there, ClusterDown, and Conflict when another attempt took the release over.
     """
     with stages("find"):
         place = standing(tools, name, repository=wanted.repository, ref=wanted.ref)
@@ -51,25 +60,42 @@ def go_back(tools: Tools, name: ReleaseName, wanted: Wanted, lease: Lease, stage
     stored = release.status.stored_of(wanted.revision)
     if stored is None:
         return None
-    restored = restore(place, stored, lease, stages, pin=wanted.pinned_to)
+    try:
+        way = _way_back(place, stored, stages)
+    except (Refused, NotFound, ClusterError) as error:
+        if error.retry:
+            raise
+        return return_refused(tools, place, wanted, error, stages)
+    restored = _gone(place, way, lease, stages, pin=wanted.pinned_to)
     with stages("record"):
         return returned(tools, place, wanted, restored, stages)
 
 
-def restore(
-    place: Standing, stored: StoredRevision, lease: Lease, stages: Stages, *, pin: str = ""
-) -> Restored:
-    """Apply the objects of a stored revision and delete what it does not have; `pin` as for `claim`.
+def restore(place: Standing, stored: StoredRevision, lease: Lease, stages: Stages) -> Restored:
+    """Apply the objects of a stored revision and delete what it does not have.
 
-    Raises NotFound and PolicyRefused for stored objects that cannot be used, ClusterError, ClusterDown, and Conflict when
-    another attempt took the release over.
+    Raises NotFound and Refused for stored objects that cannot be used, ClusterError, ClusterDown, and Conflict when another
+    attempt took the release over.
     """
+    return _gone(place, _way_back(place, stored, stages), lease, stages)
+
+
+def _way_back(place: Standing, stored: StoredRevision, stages: Stages) -> WayBack:
+    """Check everything; nothing is written."""
     with stages("load"):
         placed = _load(place, stored)
     with stages("plan"):
         plan, left = reversible(_plan(place, placed))
     with stages("check"):
         plan, refused = tried(place.target, plan)
+    if plan.is_empty:
+        refuse(refused, hint="nothing was written: of what differs, nothing can go back")
+    return WayBack(stored=stored, plan=plan, not_reverted=(*left, *map(str, refused)))
+
+
+def _gone(place: Standing, way: WayBack, lease: Lease, stages: Stages, *, pin: str = "") -> Restored:
+    """Write it; `pin` as for `claim`."""
+    plan = way.plan
     with stages("claim"):
         release = claim(place, plan, token=lease.token, pin=pin)
     guard = Guard(place.records, release, lease)
@@ -77,8 +103,8 @@ def restore(
         applied = apply(place.target, plan, claim=guard)
     with stages("prune"):
         pruned = prune(place.target, plan, claim=guard) if not applied.problems else None
-    written = Written(release=release, stored=stored, plan=plan, applied=applied, pruned=pruned)
-    return Restored(written=written, not_reverted=(*left, *map(str, refused)))
+    written = Written(release=release, stored=way.stored, plan=plan, applied=applied, pruned=pruned)
+    return Restored(written=written, not_reverted=way.not_reverted)
 
 
 def plan_of_stored(place: Standing, stored: StoredRevision) -> Plan:

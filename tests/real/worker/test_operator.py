@@ -32,7 +32,7 @@ def test_a_revision_that_is_not_stored_any_more_is_rendered_again(engine, pin):
     assert release.status.history[0].triggered_by == "ada"
 
 
-def test_a_rollback_whose_stored_objects_are_gone_pins_nothing(engine, control_plane):
+def test_a_rollback_whose_stored_objects_are_gone_pins_nothing_and_is_told(engine, control_plane):
     first = deployed(engine, a="1")
     second = deployed(engine, a="2")
     name = engine.release("orders").status.stored_of(first).name
@@ -40,9 +40,28 @@ def test_a_rollback_whose_stored_objects_are_gone_pins_nothing(engine, control_p
 
     engine.roll_back("orders", first)
 
+    assert_is_refused(engine, first, stays_at=second, because="is gone")
+    assert "is gone" in engine.view("orders").status["message"]
+
+
+def test_a_rollback_of_which_nothing_can_go_back_is_refused(engine):
+    first = deployed(engine, a="1")
+    second = engine.deploy({ORDERS: config_map("orders", a="2") + "immutable: true\n"})
+    engine.eventually("orders", Phase.HEALTHY)
+
+    engine.roll_back("orders", first)
+
+    assert_is_refused(engine, first, stays_at=second, because="one object cannot be applied")
+    assert engine.live("ConfigMap", "orders")["data"] == {"a": "2"}
+
+
+def assert_is_refused(engine, revision: str, *, stays_at: str, because: str) -> None:
+    """The newest attempt is the operator's, which came to nothing."""
     release = engine.release("orders")
-    assert (release.status.revision, release.pinned) == (second, "")
-    assert "is gone" in engine.view("orders").error
+    assert (release.status.revision, release.pinned) == (stays_at, "")
+    newest = release.status.history[0]
+    assert (newest.revision, newest.result, newest.triggered_by) == (revision, Result.REFUSED, "ada")
+    assert because in newest.cause
 
 
 def test_a_rollback_to_a_revision_without_the_service_removes_nothing(engine):

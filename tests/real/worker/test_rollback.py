@@ -183,6 +183,24 @@ def test_what_cannot_go_back_is_named_and_the_rest_goes_back(engine, stable):
     assert engine.live("ConfigMap", "added") is None
 
 
+def test_a_rollback_of_which_nothing_can_go_back_has_failed(engine):
+    engine.deploy({ORDERS: config_map("orders", version="1")})
+    engine.eventually("orders", Phase.HEALTHY)
+    rule = "self.data.version == '2' ? 'failed' : 'healthy'"
+    team = yaml.safe_dump(
+        {"services": {"orders": {"path": "services/orders", "health": {"ConfigMap": rule}}}}
+    )
+    bad = config_map("orders", version="2") + "immutable: true\n"
+    revision = engine.deploy({ORDERS: bad, ".towline.yaml": team})
+
+    status = engine.eventually("orders", Phase.FAILED).status
+
+    assert (status.revision, status.quarantined.revision) == (revision, revision)
+    assert "failed as well: one object cannot be applied" in status.message
+    assert status.history[0].result is Result.FAILED
+    assert "one object cannot be applied" in status.history[0].notes[-1]
+
+
 def test_stored_objects_that_somebody_changed_are_not_applied(engine, stable, control_plane):
     name = engine.release("orders").status.stable.name
     control_plane.kubectl("-n", engine.namespace, "delete", "secret", name)
@@ -192,6 +210,8 @@ def test_stored_objects_that_somebody_changed_are_not_applied(engine, stable, co
 
     assert "is gone" in status.message
     assert "had failed" in status.message
+    assert status.history[0].result is Result.FAILED
+    assert "is gone" in status.history[0].notes[-1]
 
 
 def test_a_newer_revision_goes_before_a_rollback(engine, stable):
