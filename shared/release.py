@@ -277,7 +277,7 @@ def status_to_write(
             "short_revision": short(status.revision),
             "short_stable_revision": short(status.stable_revision),
             "quarantined": _bounded_quarantine(status.quarantined),
-            "drift": _bounded_notes(status.drift),
+            "drift": bounded_notes(status.drift),
             "history": bounded_history(status.history, keep=history),
             "observed_generation": release.generation,
             # Who writes without a claim leaves the mark of an attempt that did not finish where it is.
@@ -303,7 +303,7 @@ def _bounded_entry(entry: HistoryEntry) -> HistoryEntry:
             "cause": cut(entry.cause, MESSAGE_LENGTH),
             "author": cut(entry.author, NOTE_LENGTH),
             "subject": cut(entry.subject, NOTE_LENGTH),
-            "notes": _bounded_notes(entry.notes),
+            "notes": bounded_notes(entry.notes),
             "failure": _bounded_failure(entry.failure),
             "logs": tuple(cut(line, LOG_LENGTH) for line in entry.logs[-LOG_LINES:]),
         }
@@ -313,7 +313,7 @@ def _bounded_entry(entry: HistoryEntry) -> HistoryEntry:
 def _bounded_failure(failure: Failure | None) -> Failure | None:
     if failure is None:
         return None
-    events = _bounded_notes(failure.events)
+    events = bounded_notes(failure.events)
     return failure.model_copy(update={"message": cut(failure.message, MESSAGE_LENGTH), "events": events})
 
 
@@ -323,12 +323,13 @@ def _bounded_quarantine(quarantine: Quarantine | None) -> Quarantine | None:
     return quarantine.model_copy(
         update={
             "cause": cut(quarantine.cause, MESSAGE_LENGTH),
-            "not_reverted": _bounded_notes(quarantine.not_reverted),
+            "not_reverted": bounded_notes(quarantine.not_reverted),
         }
     )
 
 
-def _bounded_notes(notes: Sequence[str]) -> tuple[str, ...]:
+def bounded_notes(notes: Sequence[str]) -> tuple[str, ...]:
+    """Notes as they are kept: not too many, none too long."""
     kept = [cut(note, NOTE_LENGTH) for note in notes[:NOTES]]
     if len(notes) > NOTES:
         kept[-1] = f"and {len(notes) - NOTES + 1} more"

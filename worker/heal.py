@@ -22,9 +22,9 @@ from towline.shared.errors import ClusterError, Unavailable
 from towline.shared.jobs import HealArguments
 from towline.shared.model import DriftMode, ObjectKey, ReleaseName
 from towline.shared.objects import owned_hash
-from towline.shared.release import AppliedObject, Release
+from towline.shared.release import AppliedObject, Release, bounded_notes
 from towline.shared.wanted import Lease
-from towline.worker.apply import apply
+from towline.worker.apply import Applied, apply
 from towline.worker.claim import Guard, claim
 from towline.worker.decision import is_to_be_brought_back
 from towline.worker.holding import holding
@@ -111,13 +111,14 @@ def _looked_after(tools: Tools, place: Standing, lease: Lease, stages: Stages) -
     if mode is DriftMode.REPORT:
         return _report(tools, place, release, [str(one) for one in drifted], found)
     left = [_left_alone(one) for one in drifted if str(one.item.key) in contested]
+    refused = [one for one in drifted if str(one.item.key) not in contested and one.refused]
     to_do = [one for one in drifted if str(one.item.key) not in contested and not one.refused]
+    lines = [*left, *map(str, refused)]
     if not to_do and not is_cut_off:
-        lines = [*left, *(str(one) for one in drifted if one.refused)]
         return _report(tools, place, release, lines, found)
     written = _repair(place, plan, to_do, lease, stages)
     with stages("record"):
-        return _repaired(tools, place, written, to_do, left)
+        return _repaired(tools, place, written, to_do, lines)
 
 
 def _left_alone(one: Drifted) -> str:
@@ -181,20 +182,40 @@ def _repair(place: Standing, plan: Plan, to_do: Sequence[Drifted], lease: Lease,
 
 
 def _repaired(
-    tools: Tools, place: Standing, written: Written, to_do: Sequence[Drifted], left: Sequence[str]
+    tools: Tools, place: Standing, written: Written, to_do: Sequence[Drifted], lines: Sequence[str]
 ) -> str:
-    """Record and tell what was put back."""
+    """Record and tell what was put back, and what was not: `lines`, and what the API server refused now."""
     Repairs(tools.broker, place.name).note([one.item.key for one in to_do], now=time.time())
-    refused = [f"not put back: {problem}" for problem in written.applied.problems]
-    lines = (*left, *refused)
-    status = written.release.status.model_copy(update={"objects": written.objects, "drift": lines})
+    tried = [_tried(one, written.applied) for one in to_do]
+    done = [str(one) for one in tried if not one.refused]
+    before = written.release.status
+    drift = bounded_notes([*lines, *(str(one) for one in tried if one.refused)])
+    status = before.model_copy(update={"objects": written.objects, "drift": drift})
     release = put_on_record(tools, place, written.release, status)
-    text = "; ".join(str(one) for one in to_do) or "everything, by a job that was cut off"
-    announce(place.records, release, reason="DriftHealed", message=f"put back: {text}")
-    if lines:
-        announce(place.records, release, reason="Drifted", message="; ".join(lines))
-    log.info("release.healed", release=str(place.name), objects=[str(one) for one in to_do])
-    return f"put back: {text}"
+    if to_do and not done:
+        text = "nothing was put back"
+    else:
+        text = f"put back: {'; '.join(done) or 'everything, by a job that was cut off'}"
+        announce(place.records, release, reason="DriftHealed", message=text)
+    _tell_news(place, release, before.drift)
+    log.info("release.healed", release=str(place.name), objects=done)
+    return "; ".join([text, *drift])
+
+
+def _tried(one: Drifted, applied: Applied) -> Drifted:
+    """This object after its repair, which the API server may have refused."""
+    if one.item.key in (*applied.created, *applied.changed):
+        return one
+    why = [problem.message for problem in applied.problems if problem.object == str(one.item.key)]
+    return replace(one, refused="; ".join(why) or "another object was refused before it")
+
+
+def _tell_news(place: Standing, release: Release, before: Sequence[str]) -> None:
+    """Tell what differs and is not put back, once."""
+    drift = release.status.drift
+    if set(drift) - set(before):
+        announce(place.records, release, reason="Drifted", message="; ".join(drift))
+        log.warning("release.drift", release=str(place.name), objects=list(drift))
 
 
 def _report(
@@ -203,16 +224,13 @@ def _report(
     """Say what differs, once; and remember what we own now where only fields differ that are left to others."""
     owned = {one.item.key: one.owned for one in found if not one.counts}
     objects = _with_owned(release.status.objects, owned)
-    drift = tuple(lines)
+    drift = bounded_notes(lines)
     text = "; ".join(drift) or "as it was applied"
     if (drift, objects) == (release.status.drift, release.status.objects):
         return text
-    is_news = bool(set(drift) - set(release.status.drift))
-    status = release.status.model_copy(update={"drift": drift, "objects": objects})
-    release = put_on_record(tools, place, release, status)
-    if is_news:
-        announce(place.records, release, reason="Drifted", message=text)
-        log.warning("release.drift", release=str(place.name), objects=list(drift))
+    before = release.status
+    status = before.model_copy(update={"drift": drift, "objects": objects})
+    _tell_news(place, put_on_record(tools, place, release, status), before.drift)
     return text
 
 

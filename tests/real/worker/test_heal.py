@@ -124,6 +124,44 @@ def test_an_object_that_somebody_writes_again_and_again_is_left_alone_and_named(
     assert "/data/a by operator-x" in engine.release("orders").status.drift[0]
 
 
+@pytest.mark.parametrize("how", ["changed", "deleted"])
+def test_what_the_api_server_refuses_to_have_put_back_is_told_at_once_and_only_once(
+    engine, control_plane, how
+):
+    engine.deploy({ORDERS: several(config_map("orders", a="1"), config_map("other", a="1"))})
+    engine.eventually("orders", Phase.HEALTHY)
+    edit(engine, control_plane, "configmap", "orders", {"data": {"a": "2"}})
+    if how == "changed":
+        edit(engine, control_plane, "configmap", "other", {"data": {"a": "2"}, "immutable": True})
+    else:
+        control_plane.kubectl("-n", engine.namespace, "delete", "configmap", "other")
+        allow_no_more_config_maps(engine, control_plane)
+
+    look(engine)
+    told = engine.release("orders").status.drift
+    look(engine)
+
+    assert engine.live("ConfigMap", "orders")["data"] == {"a": "1"}
+    assert engine.release("orders").status.drift == told
+    (line,) = told
+    assert f"/other {'was ' * (how == 'deleted')}{how}" in line
+    assert "not put back" in line
+    assert sorted("/other" in one for one in events_of_drift(engine, control_plane)) == [False, True]
+
+
+def events_of_drift(engine, control_plane) -> list[str]:
+    """What was told as an Event of what was put back, and of what was not."""
+    found = json.loads(control_plane.kubectl("-n", engine.namespace, "get", "events", "-o", "json"))["items"]
+    return [one["message"] for one in found if one["reason"] in ("DriftHealed", "Drifted")]
+
+
+def allow_no_more_config_maps(engine, control_plane) -> None:
+    """As many as there are: the one of each namespace, and one of ours."""
+    quota = ("quota", "full", "--hard=configmaps=2")
+    control_plane.kubectl("-n", engine.namespace, "create", *quota)
+    eventually(lambda: engine.live("ResourceQuota", "full")["status"]["used"]["configmaps"] == "2")
+
+
 def test_replicas_set_through_the_scale_subresource_are_no_drift_a_second_time(engine, orders, control_plane):
     control_plane.kubectl("-n", engine.namespace, "scale", "deployment", "orders", "--replicas=2")
 
