@@ -18,7 +18,7 @@ from towline.shared.model import Health, ObjectKey, Phase
 from towline.shared.pod_limits import USUAL, PodLimits
 from towline.shared.release import Release
 from towline.worker.cache import Cache
-from towline.worker.decision import concluded, deadline_of, is_brought_back, to_judge
+from towline.worker.decision import concluded, deadline_of, is_to_be_brought_back, to_judge
 from towline.worker.drift import Drift, drift_of
 from towline.worker.health.pods import finding
 from towline.worker.health.release import Judged, release_verdict, since_of
@@ -28,7 +28,7 @@ from towline.worker.sightings import number_of
 
 SETTLE_SECONDS = 2.0  # watches are at most this far behind each other
 CONFIRM_SECONDS = 0.1  # a drift is believed when the Release's watch did not tell of a sync meanwhile
-STUCK_SECONDS = 2.0  # a rollback is begun by the job that decides it; later, that job is gone
+STUCK_SECONDS = 2.0  # a rollback is carried out by the job that decides it; later, that job may be gone
 FIRST_PAUSE_SECONDS = 2.0  # after a question whose job came to nothing
 LONGEST_PAUSE_SECONDS = 30.0
 MISSING = Verdict(health=Health.UNKNOWN, reason="is not there")
@@ -153,11 +153,11 @@ def question_of(tracked: Tracked, health: Health | None, *, at: float, now: date
         return None
     if release.generation != status.observed_generation:
         return Question(about=f"edited {release.generation}", queue=QueueName.URGENT)
-    if release.is_unfinished:  # a sync runs, or is run again, and judging comes after it
-        return None
-    if status.phase is Phase.ROLLING_BACK and not is_brought_back(status):
+    if is_to_be_brought_back(status):
         is_stuck = at - tracked.seen_at >= STUCK_SECONDS
         return Question(about="rollback", queue=QueueName.URGENT) if is_stuck else None
+    if release.is_unfinished:  # a sync runs, or is run again, and judging comes after it
+        return None
     health = health or Health.UNKNOWN
     if concluded(release, health, "", now=now) is None:
         return None

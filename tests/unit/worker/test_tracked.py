@@ -225,8 +225,10 @@ def test_a_job_is_wanted_where_it_would_change_what_is_recorded(one, health, now
     assert (question.queue if question else None) is queue
 
 
-def test_a_rollback_that_nobody_carries_out_is_asked_for():
-    tracked = Tracked(release=release(phase="RollingBack", quarantined=QUARANTINED), seen_at=0.0)
+@pytest.mark.parametrize("claim", ["c1", "c2"], ids=["not begun", "its worker died"])
+def test_a_rollback_that_nobody_carries_out_is_asked_for(claim: str):
+    one = release(phase="RollingBack", quarantined=QUARANTINED, claim=claim)
+    tracked = Tracked(release=one, seen_at=0.0)
 
     question = question_of(tracked, None, at=STUCK_SECONDS, now=NOW)
 
