@@ -48,11 +48,15 @@ class Counts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How an attempt ended; `release` is the newest known one, None when there is none."""
+    """How an attempt ended; `release` is the newest known one, None when there is none.
+
+    `unborn`: what the status of a release would begin with whose first install was refused.
+    """
 
     result: Result
     text: str
     release: Release | None = None
+    unborn: ReleaseStatus | None = None
     counts: Counts = field(default_factory=Counts)
     is_change: bool = True  # False: nothing was to be done
     is_partial: bool = False  # more steps of the revision are to come

@@ -231,7 +231,10 @@ def refused(
     attempt claimed it, where its one apply was refused; its stored revision is forgotten.
     """
     entry = entry_with_commit(state, wanted, Result.REFUSED, Counts(), stages)
-    return _refused(tools, state, wanted, error, entry, claimed=claimed)
+    outcome = _refused(tools, state, wanted, error, entry, claimed=claimed)
+    if outcome.release is not None and outcome.release.status.revision:
+        return outcome
+    return replace(outcome, unborn=ReleaseStatus(revision=wanted.revision, verification=state.verification))
 
 
 def return_refused(

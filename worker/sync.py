@@ -113,8 +113,9 @@ def _tell_others(tools: Tools, name: ReleaseName, outcome: Outcome) -> None:
     if release is not None and is_to_be_brought_back(release.status):
         call = conclude_call(str(name), revision=release.status.revision, queue=QueueName.URGENT)
         tools.queue.enqueue([call])
-    if release is not None and outcome.result in (Result.FAILED, Result.REFUSED):
-        ask_mates(tools, name, release.status)
+    status = outcome.unborn or (release.status if release is not None else None)
+    if status is not None and outcome.result in (Result.FAILED, Result.REFUSED):
+        ask_mates(tools, name, status)
     if outcome.is_blocked:
         with tools.broker.guard():
             wanted = tools.queue.wishes.get(str(name))

@@ -7,7 +7,9 @@ from parts.engine import Engine
 from parts.eventually import eventually
 from parts.manifests import config_map, deployment, nowhere
 
+from towline.shared.jobs import JobName, QueueName
 from towline.shared.model import Phase, Trigger
+from towline.shared.queue import OUTBOX
 from towline.shared.release import Release
 
 ORDERS = "services/orders/app.yaml"
@@ -94,6 +96,28 @@ def test_one_that_is_refused_takes_the_others_back(engine: Engine, stable: str) 
 
     assert status.revision == stable
     assert status.quarantined is not None and "payments of its group failed" in status.quarantined.cause
+
+
+@pytest.mark.parametrize(
+    "refused", [deployment("payments", label="else"), "kind: None"], ids=["as it is written", "before"]
+)
+def test_the_others_are_asked_at_once_when_the_first_install_of_one_is_refused(
+    engine: Engine, refused: str
+) -> None:
+    engine.deploy({ORDERS: config_map("orders", version="1")})
+    engine.eventually("orders", Phase.HEALTHY)
+    engine.commit(both(2, payments=refused))
+    engine.push(run=False)
+    orders, payments = [one for one in engine.waiting() if "other" not in one.release]
+    engine.run(orders)
+    engine.eventually_says("orders", "waits for payments of its group")
+    engine.tools.broker.redis.delete(OUTBOX)
+
+    engine.run(payments)
+
+    asked = [one for one in engine.tools.queue.outbox().parked.values() if one.job is JobName.CONCLUDE]
+    assert [(one.arguments["release"], one.queue) for one in asked] == [("staging/orders", QueueName.URGENT)]
+    engine.eventually("orders", Phase.ROLLED_BACK)
 
 
 def test_members_that_a_push_leaves_alone_do_not_count(engine: Engine, stable: str) -> None:
