@@ -37,9 +37,17 @@ Depends = Mapping[str, Sequence[str]]  # release -> releases that it depends on
 
 
 def in_order(
-    tools: Tools, wishes: Sequence[Wanted], depends: Depends, removed: Collection[str]
+    tools: Tools,
+    wishes: Sequence[Wanted],
+    depends: Depends,
+    removed: Collection[str],
+    *,
+    meanwhile: Collection[str] = (),
 ) -> list[Wanted]:
-    """The wishes of one push, each with what it comes after. Costs nothing where no service depends on another."""
+    """The wishes of one push, each with what it comes after. Costs nothing where no service depends on another.
+
+    `meanwhile`: releases that count as changed though this push does not bring them.
+    """
     if removed:
         depends = {**depends, **_depended(tools, removed)}
     if not depends:
@@ -54,7 +62,7 @@ def in_order(
                 "after": after_of(
                     wish.release,
                     depends,
-                    changed=set(names) - set(removed) | set(under_way),
+                    changed=set(names) - set(removed) | set(under_way) | set(meanwhile),
                     removed=removed,
                     before=undone.get(wish.release, ()),
                 )

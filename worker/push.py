@@ -9,23 +9,24 @@ Killed before the transaction, the job runs again; after it, running again finds
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
 from towline.shared import contained
 from towline.shared.broker import Pipe
 from towline.shared.config import Environment, Repository
-from towline.shared.errors import Problem, UnsafePrune
+from towline.shared.errors import ConfigError, Problem, UnsafePrune
 from towline.shared.jobs import PushArguments, QueueName, sync_call
 from towline.shared.model import ReleaseName, Revision, Trigger, short
 from towline.shared.views import TIP
 from towline.shared.wanted import Wanted
 from towline.worker.dependants import Depends, in_order, remember
 from towline.worker.outcome import view_of
-from towline.worker.repository import all_inputs_in, services_in
+from towline.worker.repository import all_inputs_in, inputs_in, services_in
 from towline.worker.stages import Stages
 from towline.worker.tools import Tools
+from towline.worker.tree import Tree
 
 FETCH_SECONDS = 60.0
 
@@ -45,6 +46,7 @@ class Changes:
     removed: tuple[str, ...]
     before: str | None = None  # the tip compared with; None: the Releases themselves
     depends: Depends = field(default_factory=dict)
+    meanwhile: tuple[str, ...] = ()  # releases that may have changed since the one that is brought was last
 
 
 def push(tools: Tools, arguments: PushArguments) -> str:
@@ -72,7 +74,7 @@ def changes_of(tools: Tools, repository: Repository, arguments: PushArguments, t
     tree = tools.mirror(repository).tree(tip)
     environments = tools.config.environments_for(repository, arguments.ref)
     if arguments.release is not None:
-        return Changes(digests={}, changed=(arguments.release,), removed=())
+        return _of_one(tools, tree, repository, arguments)
     digests: dict[str, str] = {}
     depends: dict[str, tuple[str, ...]] = {}
     for environment in environments:
@@ -88,6 +90,32 @@ def changes_of(tools: Tools, repository: Repository, arguments: PushArguments, t
     removed = tuple(name for name in before if name != TIP and name not in digests)
     tip_before = known.get(TIP, "") if known is not None else None
     return Changes(digests=digests, changed=changed, removed=removed, before=tip_before, depends=depends)
+
+
+def _of_one(tools: Tools, tree: Tree, repository: Repository, arguments: PushArguments) -> Changes:
+    """One release alone: an operator's sync waits for nobody; one that was let go waits for what was pushed meanwhile."""
+    assert arguments.release is not None
+    name = ReleaseName.parse(arguments.release)
+    changes = Changes(digests={}, changed=(arguments.release,), removed=())
+    environments = tools.config.environments_for(repository, arguments.ref)
+    environment = next((one for one in environments if one.name == name.environment), None)
+    if environment is None or arguments.trigger == Trigger.OPERATOR:
+        return changes
+    try:
+        services = services_in(tree, repository, environment)
+    except ConfigError:  # its sync finds the same, and records it at the release
+        return changes
+
+    service = services.get(name.service)
+    if service is None or _is_at(tools, name, inputs_in(tools, tree, service, environment).digest):
+        return changes
+    after = tuple(f"{environment.name}/{one}" for one in service.depends_on)
+    return replace(changes, depends={str(name): after}, meanwhile=after)
+
+
+def _is_at(tools: Tools, name: ReleaseName, digest: str) -> bool:
+    view = tools.views.get(name)
+    return view is not None and view.status.get("inputsDigest") == digest
 
 
 def _recorded(
@@ -117,7 +145,8 @@ def _enqueue(tools: Tools, arguments: PushArguments, tip: Revision, changes: Cha
     names = [*changes.changed, *removed]
     trigger = Trigger(arguments.trigger)
     queue = QueueName.SYNCS if arguments.release is None else QueueName.URGENT
-    wishes = in_order(tools, [_wanted(arguments, name, tip) for name in names], changes.depends, removed)
+    wanted = [_wanted(arguments, name, tip) for name in names]
+    wishes = in_order(tools, wanted, changes.depends, removed, meanwhile=changes.meanwhile)
     calls = [sync_call(name, revision=tip, trigger=trigger, queue=queue) for name in names]
 
     def also(pipe: Pipe) -> None:

@@ -6,11 +6,13 @@ import pytest
 from parts.engine import Engine
 from parts.manifests import config_map, deployment, nowhere, several
 
+from towline.shared.jobs import SteerArguments, Steering
 from towline.shared.model import Phase, Trigger
 from towline.shared.queue import OUTBOX
 from towline.shared.wanted import wanted_key
 from towline.worker.clock import Clock
 from towline.worker.dependants import LOOK_SECONDS
+from towline.worker.steer import steer
 
 ORDERS = "services/orders/app.yaml"
 PAYMENTS = "services/payments/app.yaml"
@@ -103,6 +105,46 @@ def test_a_newer_commit_of_a_dependant_still_waits_for_what_the_older_one_waited
 
     assert version_of(engine) == "1"
     assert "which failed" in error_of(engine)
+
+
+@pytest.mark.parametrize(
+    ("held", "free"), [(Steering.SUSPEND, Steering.RESUME), (Steering.PIN, Steering.UNPIN)]
+)
+def test_a_dependant_that_is_let_go_waits_for_what_was_pushed_meanwhile(
+    engine: Engine, stable: str, held: Steering, free: Steering
+) -> None:
+    say(engine, held)
+    engine.deploy(both(2, payments=bad(2)))
+    engine.bring("payments", Phase.ROLLED_BACK)
+
+    say(engine, free)
+    engine.run_pushes()
+    blocked = (version_of(engine), error_of(engine))
+    engine.deploy({PAYMENTS: deployment("payments", image="example.com/app:3", replicas=1)})
+    engine.bring("payments", Phase.HEALTHY)
+
+    assert blocked[0] == "1"
+    assert blocked[1].startswith("waits for staging/payments, which failed: ")
+    assert version_of(engine) == "2"
+
+
+def test_a_dependant_that_is_let_go_where_nothing_was_pushed_waits_for_nobody(
+    engine: Engine, stable: str
+) -> None:
+    say(engine, Steering.SUSPEND)
+    engine.deploy({PAYMENTS: bad(2)})
+    engine.bring("payments", Phase.ROLLED_BACK)
+
+    say(engine, Steering.RESUME)
+    engine.run_pushes()
+
+    assert error_of(engine) == ""
+    engine.bring("orders", Phase.HEALTHY)
+
+
+def say(engine: Engine, action: Steering) -> None:
+    """An operator's word about the dependant."""
+    steer(engine.tools, SteerArguments(release="staging/orders", action=action, operator="ada"))
 
 
 def test_an_operator_need_not_wait(engine: Engine, stable: str) -> None:
