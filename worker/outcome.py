@@ -30,7 +30,7 @@ STATES = {
     Result.QUARANTINED: "quarantined",
 }
 GOOD = (Result.SYNCED, Result.REMOVED, Result.SUPERSEDED)
-GOOD_EVENTS = frozenset({"Synced", "Healthy", "Suspended", "Resumed", "DriftHealed"})
+GOOD_EVENTS = frozenset({"Synced", "Healthy", "Suspended", "Resumed", "Pinned", "Unpinned", "DriftHealed"})
 
 log = structlog.get_logger(__name__)
 

@@ -77,19 +77,15 @@ def heed(tools: Tools, place: Standing, release: Release, *, operator: str = KUB
     """Carry out what the spec says and the status does not know yet; one line, or "" where there is nothing."""
     status = release.status
     is_suspended = status.phase is Phase.SUSPENDED
-    if release.suspended:
-        return "" if is_suspended else _suspend(tools, place, release, operator)
-    if is_suspended:
+    if release.suspended and not is_suspended:
+        return _suspend(tools, place, release, operator)
+    if is_suspended and not release.suspended:
         return _resume(tools, place, release, operator)
-    if release.generation == status.observed_generation:
+    if release.generation == status.observed_generation or status.phase is None:
         return ""
-    if release.pinned and release.pinned != status.revision:
-        if not _is_wanted(tools, place, release.pinned):
-            _want(tools, place, release, operator)
-        return _note(tools, place, release, f"pinned to {short(release.pinned)} by {operator}")
     if not release.pinned:
-        _follow(tools, place, release)
-    return _note(tools, place, release, status.message)
+        return _unpin(tools, place, release, operator)
+    return _pin(tools, place, release, operator)
 
 
 def _suspend(tools: Tools, place: Standing, release: Release, operator: str) -> str:
@@ -99,8 +95,11 @@ def _suspend(tools: Tools, place: Standing, release: Release, operator: str) -> 
 
 
 def _resume(tools: Tools, place: Standing, release: Release, operator: str) -> str:
-    """Judge it anew, and look whether something was pushed meanwhile."""
-    _follow(tools, place, release)
+    """Judge it anew, and look whether something was pushed meanwhile, or another revision pinned."""
+    if _is_to_move(release):
+        _want(tools, place, release, operator)
+    else:
+        _follow(tools, place, release)
     text = f"resumed by {operator}; waiting until it is healthy"
     told = {
         "phase": Phase.VERIFYING,
@@ -111,16 +110,35 @@ def _resume(tools: Tools, place: Standing, release: Release, operator: str) -> s
     return _write(tools, place, release, release.status.model_copy(update=told), event="Resumed")
 
 
-def _note(tools: Tools, place: Standing, release: Release, text: str) -> str:
-    """Say that this spec was seen."""
-    _write(tools, place, release, release.status.model_copy(update={"message": text}))
-    return text or "its spec was seen"
+def _is_to_move(release: Release) -> bool:
+    """Whether it is pinned to another revision than it is at."""
+    return release.pinned not in ("", release.status.revision)
 
 
-def _write(tools: Tools, place: Standing, release: Release, status: ReleaseStatus, *, event: str = "") -> str:
+def _pin(tools: Tools, place: Standing, release: Release, operator: str) -> str:
+    """Have it where it is pinned, unless it is suspended: then when it is resumed."""
+    text = f"pinned to {short(release.pinned)} by {operator}"
+    status = release.status
+    if _is_to_move(release) and not release.suspended:
+        _want(tools, place, release, operator)
+        status = status.model_copy(update={"message": text})
+    _write(tools, place, release, status, event="Pinned", text=text)
+    return text
+
+
+def _unpin(tools: Tools, place: Standing, release: Release, operator: str) -> str:
+    if not release.suspended:
+        _follow(tools, place, release)
+    text = f"unpinned by {operator}: it follows its branch again"
+    _write(tools, place, release, release.status, event="Unpinned", text=text)
+    return text
+
+
+def _write(
+    tools: Tools, place: Standing, release: Release, status: ReleaseStatus, *, event: str, text: str = ""
+) -> str:
     written = put_on_record(tools, place, release, status)
-    if event:
-        announce(place.records, written, reason=event)
+    announce(place.records, written, reason=event, message=text)
     return status.message
 
 
@@ -138,16 +156,16 @@ def _follow(tools: Tools, place: Standing, release: Release) -> None:
     tools.queue.enqueue([push_call(arguments, queue=QueueName.URGENT)])
 
 
-def _is_wanted(tools: Tools, place: Standing, revision: str) -> bool:
-    """Whether an operator's rollback to it, which pins before it applies, is on its way already."""
-    with tools.broker.guard():
-        wanted = tools.queue.wishes.get(str(place.name))
-    return wanted is not None and wanted.rollback and wanted.revision == revision
-
-
 def _want(tools: Tools, place: Standing, release: Release, operator: str) -> None:
-    """Have the pinned revision brought back, from the stored objects where they are."""
+    """Have the pinned revision brought back, from the stored objects where they are.
+
+    An operator's rollback to it, which pins before it applies, may be on its way already.
+    """
     name = str(place.name)
+    with tools.broker.guard():
+        before = tools.queue.wishes.get(name)
+    if before is not None and before.rollback and before.revision == release.pinned:
+        return
     wanted = Wanted(
         release=name,
         repository=place.repository.name,

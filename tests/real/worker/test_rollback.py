@@ -276,6 +276,44 @@ def test_a_suspended_release_is_neither_synced_nor_rolled_back_until_it_is_resum
     assert engine.eventually("orders", Phase.HEALTHY).status.revision == second
 
 
+def test_every_word_of_an_operator_is_told_as_an_event(engine, stable, control_plane):
+    for action in (Steering.PIN, Steering.UNPIN, Steering.SUSPEND, Steering.RESUME):
+        say(engine, action)
+
+    told = events_of(engine, control_plane)
+    assert {
+        word: "ada" in message for word, message in told.items() if word not in ("Synced", "Healthy")
+    } == {
+        "Pinned": True,
+        "Unpinned": True,
+        "Suspended": True,
+        "Resumed": True,
+    }
+
+
+def events_of(engine, control_plane) -> dict[str, str]:
+    """The Events on the release: reason and message."""
+    found = json.loads(control_plane.kubectl("-n", engine.namespace, "get", "events", "-o", "json"))["items"]
+    return {one["reason"]: one["message"] for one in found if one["involvedObject"]["kind"] == "Release"}
+
+
+def test_a_suspended_release_that_is_pinned_elsewhere_goes_there_when_it_is_resumed(engine, stable):
+    engine.deploy({ORDERS: good(2)})
+    second = engine.eventually("orders", Phase.HEALTHY).status.revision
+    say(engine, Steering.SUSPEND)
+
+    line = say(engine, Steering.PIN, revision=stable)
+    engine.run_syncs()
+    suspended = engine.release("orders")
+    say(engine, Steering.RESUME)
+    engine.run_syncs()
+
+    assert line.startswith(f"pinned to {stable[:10]}")
+    assert (suspended.status.phase, suspended.status.revision) == (Phase.SUSPENDED, second)
+    assert suspended.status.observed_generation == suspended.generation
+    assert engine.eventually("orders", Phase.HEALTHY).status.revision == stable
+
+
 def test_a_sync_that_meets_an_operators_word_gets_another_job(engine, stable):
     revision = engine.commit({ORDERS: good(2)})
     engine.push(run=False)
@@ -298,6 +336,8 @@ def test_what_kubectl_says_in_the_spec_counts_too(engine, stable, control_plane,
 
     engine.deploy({ORDERS: good(2)})
 
+    told = events_of(engine, control_plane)
+    assert "by an edit of the Release" in told["Suspended" if is_suspended else "Pinned"]
     status = engine.release("orders").status
     assert status.revision == stable
     assert status.observed_generation == engine.release("orders").generation
