@@ -193,14 +193,17 @@ class Records:
         raise Conflict(f"Release {release.namespace}/{release.name} is written by others all the time")
 
     def _read_again(self, release: Release, cause: ClusterError) -> Release:
-        """The release at its newest resourceVersion, while it is still as we know it, but for an operator's edit."""
+        """The release at its newest resourceVersion, while it is still as we know it, but for an operator's edit.
+
+        That one is still to be carried out, so the generation stays the one that we know.
+        """
         found = self._cluster.get(RELEASE, release.name, release.namespace)
         newest = release_of(found) if found is not None else None
         if newest is None or newest.uid != release.uid or newest.claim != release.claim:
             raise _lost_claim(f"{release.namespace}/{release.name}") from cause
         if not release.is_held and newest.status != release.status:
             raise _lost_claim(f"{release.namespace}/{release.name}") from cause
-        return replace(newest, is_held=release.is_held)
+        return replace(newest, is_held=release.is_held, generation=release.generation)
 
     def delete(self, release: Release) -> None:
         """Forget a release: its Secrets go with it, its objects do not. Another one of that name stays."""
