@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -36,6 +38,8 @@ class ApiProxy:
     plane: ControlPlane
     answered: list[tuple[str, str, int]] = field(default_factory=list)
     seconds_behind: float = 0.0
+    is_holding_watches: bool = False
+    watching: set[socket.socket] = field(default_factory=set)  # connections that a watch goes on on
     _instead: list[tuple[str, str, int]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -44,8 +48,17 @@ class ApiProxy:
         with self._lock:
             self._instead += [(method, path, code)] * times
 
+    def hold_watches(self) -> None:
+        """End every watch, and answer 503 to new ones until `is_holding_watches` is taken back."""
+        self.is_holding_watches = True
+        for connection in tuple(self.watching):
+            with suppress(OSError):  # it has ended by itself
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)  # an SSLSocket's own breaks who reads
+
     def code_for(self, method: str, path: str) -> int | None:
         """What to answer instead of the real one, if anything."""
+        if self.is_holding_watches and "watch=true" in path:
+            return 503
         with self._lock:
             for index, (wanted, part, code) in enumerate(self._instead):
                 if wanted == method and part in path and "dryRun" not in path:
@@ -68,10 +81,25 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(code)
             return
         try:
-            self._copy(self._ask(proxy.plane, body))
+            answer = self._ask(proxy.plane, body)
+            with self._noted(proxy):
+                self._copy(answer)
         except (OSError, http.client.HTTPException):
             self._hang_up()
             self.close_connection = True
+
+    @contextmanager
+    def _noted(self, proxy: ApiProxy) -> Iterator[None]:
+        """The connection of a watch, while it goes on."""
+        connection = self._upstream.sock if self._upstream and "watch=true" in self.path else None
+        if connection is None:
+            yield
+            return
+        proxy.watching.add(connection)
+        try:
+            yield
+        finally:
+            proxy.watching.discard(connection)
 
     def finish(self) -> None:
         self._hang_up()
