@@ -73,6 +73,16 @@ FAILING = named("failing", OF_A_VERDICT)
 RETURNING = named("returning", OF_AN_OPERATORS_ROLLBACK)
 DRIFTING = named("drifting", OF_A_REPAIR)
 SUSPENDED = named("suspended", OF_A_WORD)
+RESUMED = named("resumed", OF_A_WORD)
+PINNED = named("pinned", OF_A_WORD)
+UNPINNED = named("unpinned", OF_A_WORD)
+WORDS = {
+    Steering.SUSPEND: SUSPENDED,
+    Steering.RESUME: RESUMED,
+    Steering.PIN: PINNED,
+    Steering.UNPIN: UNPINNED,
+}
+ALL = [*FAILING, *RETURNING, *DRIFTING, *(name for names in WORDS.values() for name in names)]
 
 
 @dataclass(frozen=True)
@@ -117,6 +127,17 @@ def pods_have_failed(plane: ControlPlane, namespace: str, count: int) -> bool:
     return str(pods).count("ImagePullBackOff") >= count
 
 
+def word_for(name: str, action: Steering) -> Call:
+    """What `towline suspend` and the others ask for."""
+    return steer_call(SteerArguments(release=f"staging/{name}", action=action, operator="ada"))
+
+
+def is_held(towline: Towline, name: str) -> bool:
+    """Whether an operator's word keeps it where it is."""
+    release = towline.release(name)
+    return release is not None and (release.status.phase is Phase.SUSPENDED or bool(release.pinned))
+
+
 def return_to(towline: Towline, name: str, revision: str) -> Wanted:
     """What `towline rollback` asks for."""
     return Wanted(
@@ -140,9 +161,12 @@ def killed(shared_installation: Towline, control_plane: ControlPlane) -> Killed:
     namespace = towline.config.environment("staging").namespace
     towline.start("worker")
     clock = towline.start("clock")
-    first = push(towline, [*FAILING, *RETURNING, *DRIFTING, *SUSPENDED], 1)
-    wait(towline, [*FAILING, *RETURNING, *DRIFTING, *SUSPENDED], Phase.HEALTHY, first)
-    second = push(towline, list(RETURNING), 2)
+    first = push(towline, ALL, 1)
+    wait(towline, ALL, Phase.HEALTHY, first, within=90)
+    for held, names in ((Steering.SUSPEND, RESUMED), (Steering.PIN, UNPINNED)):
+        towline.tools.queue.enqueue([word_for(name, held) for name in names])
+    eventually(lambda: all(is_held(towline, name) for name in (*RESUMED, *UNPINNED)), within=20)
+    second = push(towline, [*RETURNING, *RESUMED, *UNPINNED], 2)
     wait(towline, list(RETURNING), Phase.HEALTHY, second)
     clock.stop()
     eventually(lambda: towline.tools.broker.redis.hlen(OUTBOX) == 0)
@@ -159,9 +183,9 @@ def killed(shared_installation: Towline, control_plane: ControlPlane) -> Killed:
         patch = json.dumps({"data": {"number": "drifted"}})
         control_plane.kubectl("-n", namespace, "patch", "configmap", name, "--type=merge", "-p", patch)
         kill_at(towline, point, heal_call(f"staging/{name}", queue=QueueName.URGENT))
-    for name, point in SUSPENDED.items():
-        word = SteerArguments(release=f"staging/{name}", action=Steering.SUSPEND, operator="ada")
-        kill_at(towline, point, steer_call(word))
+    for action, names in WORDS.items():
+        for name, point in names.items():
+            kill_at(towline, point, word_for(name, action))
 
     towline.start("clock")
     towline.start("watcher")
@@ -236,7 +260,7 @@ def test_a_worker_killed_while_it_puts_back_what_somebody_changed_does_so_all_th
 
 
 @pytest.mark.parametrize("name", SUSPENDED)
-def test_a_worker_killed_while_it_carries_out_an_operators_word_does_so_all_the_same(
+def test_a_worker_killed_while_it_suspends_a_release_does_so_all_the_same(
     shared_installation: Towline, killed: Killed, name: str
 ):
     towline = shared_installation
@@ -245,6 +269,35 @@ def test_a_worker_killed_while_it_carries_out_an_operators_word_does_so_all_the_
 
     assert (release.suspended, release.generation) == (True, release.status.observed_generation)
     assert "ada" in release.status.message or "an edit" in release.status.message
+
+
+@pytest.mark.parametrize("name", [*RESUMED, *UNPINNED])
+def test_a_worker_killed_while_it_lets_a_release_go_brings_what_was_pushed_meanwhile(
+    shared_installation: Towline, killed: Killed, name: str
+):
+    towline = shared_installation
+
+    release = finished(towline, name, Phase.HEALTHY, lambda one: one.status.revision == killed.bad)
+
+    assert numbers_of(towline, name) == whole(2)  # bad for others, and the tip of the branch
+    assert (release.suspended, release.pinned) == (False, "")
+    assert release.generation == release.status.observed_generation
+
+
+@pytest.mark.parametrize("name", PINNED)
+def test_a_worker_killed_while_it_pins_a_release_does_so_all_the_same(
+    shared_installation: Towline, killed: Killed, name: str
+):
+    towline = shared_installation
+
+    release = finished(towline, name, Phase.HEALTHY, is_carried_out)
+
+    assert (release.pinned, release.status.revision) == (killed.first, killed.first)
+
+
+def is_carried_out(release: Release) -> bool:
+    """Whether what stands in its spec was seen: a word about it was said once."""
+    return release.generation == release.status.observed_generation == 2
 
 
 def test_after_all_of_them_nothing_waits(shared_installation: Towline, killed: Killed):
