@@ -234,6 +234,11 @@ class Lease:
         self._yields = yields
         self.token = (YIELDING if yields else "") + secrets.token_hex(12)
 
+    @property
+    def is_firm(self) -> bool:
+        """Whether a sync that finds it held ends, instead of taking it over."""
+        return not self.token.startswith(YIELDING)
+
     def acquire(self) -> bool:
         """Take it unless somebody has it who does not yield to us."""
         if self._yields:

@@ -31,7 +31,7 @@ from towline.worker.decision import (
 from towline.worker.dependants import wake
 from towline.worker.failure import told, why
 from towline.worker.groups import ask_mates, together
-from towline.worker.holding import holding
+from towline.worker.holding import holding, let_others_go_on
 from towline.worker.hooks import delete, to_delete
 from towline.worker.outcome import announce, show_release
 from towline.worker.record import reverted
@@ -94,7 +94,9 @@ def _concluded(tools: Tools, name: ReleaseName, view: ReleaseView, lease: Lease)
         _show(tools, place, release, lease)
         return verdict.reason
     if status == release.status:
-        return go_on(tools, place, release)
+        text = go_on(tools, place, release)
+        let_others_go_on(tools, place.name)
+        return text
     with stages("conclude"):
         before = release.status
         release = _write(tools, place, release, status, lease)

@@ -26,14 +26,15 @@ log = structlog.get_logger(__name__)
 
 @contextmanager
 def holding(tools: Tools, name: ReleaseName, lease: Lease) -> Iterator[None]:
-    """Hold a lease for a job that is no sync; a sync job that found it held has ended, and gets another one."""
+    """Hold a lease for a job that is no sync; a sync job that found it held, and firm, has ended, and gets another one."""
     try:
         with renewed(lease):
             yield
     finally:
         with tools.broker.guard():
             lease.drop()
-        let_others_go_on(tools, name)
+        if lease.is_firm:
+            let_others_go_on(tools, name)
 
 
 @contextmanager

@@ -88,6 +88,14 @@ def test_a_failed_dependency_blocks_its_dependants_alone_and_they_go_on_with_the
     assert (version_of(engine), error_of(engine)) == ("2", "")
 
 
+def test_a_judgement_of_a_dependant_that_waits_asks_for_no_sync_of_it(engine: Engine, stable: str) -> None:
+    engine.deploy(both(2, payments=bad(2)))
+
+    engine.conclude("orders")
+
+    assert "staging/orders" not in {one.release for one in engine.waiting()}
+
+
 def test_a_dependency_that_is_refused_blocks_its_dependant(engine: Engine, stable: str) -> None:
     engine.deploy(both(2, payments=deployment("payments", label="else")))
 
