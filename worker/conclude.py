@@ -28,7 +28,7 @@ from towline.worker.decision import (
     is_to_be_brought_back,
     rollback_failed,
 )
-from towline.worker.dependants import wake
+from towline.worker.dependants import reason_to_wait, wake
 from towline.worker.failure import told, why
 from towline.worker.groups import ask_mates, together
 from towline.worker.holding import holding, let_others_go_on
@@ -163,10 +163,12 @@ def _show(tools: Tools, place: Standing, release: Release, lease: Lease) -> None
 
 
 def _bring_back(tools: Tools, place: Standing, release: Release, lease: Lease) -> str:
-    """Replace the failed revision by the stable one, unless something newer is wanted, which goes first."""
+    """Replace the failed revision by the stable one, unless something newer can be brought, which goes first."""
     with tools.broker.guard():
-        if tools.queue.wishes.get(str(place.name)) is not None:
-            return "something newer is wanted, and goes before the rollback"
+        newer = tools.queue.wishes.get(str(place.name))
+    if newer is not None and not reason_to_wait(tools, newer):
+        return "something newer is wanted, and goes before the rollback"
+    with tools.broker.guard():
         if not lease.stand_firm():
             return "a sync has taken over"
     stages = Stages(tools.metrics)

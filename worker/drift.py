@@ -12,7 +12,7 @@ import structlog
 
 from towline.shared.metrics import DRIFT, Metrics
 from towline.shared.model import ObjectKey, ReleaseName
-from towline.shared.release import Release
+from towline.shared.release import AppliedObject, Release
 from towline.worker.sightings import Sighting, number_of
 
 log = structlog.get_logger(__name__)
@@ -33,20 +33,21 @@ class Drift:
     how: How
 
 
-def drift_of(release: Release, key: ObjectKey, seen: Sighting | None, *, version: int) -> Drift | None:
-    """What was done to an object since the release was recorded; `version`: up to when it is known that it is as `seen`.
+def drift_of(
+    release: Release, recorded: AppliedObject, seen: Sighting | None, *, version: int
+) -> Drift | None:
+    """What was done to one of its objects since the release was recorded; `version`: up to when it is known that it is as `seen`.
 
     Not while a sync runs, which writes objects before it records them; and not by what was seen before the record was
     written, since that may be the work of that sync.
     """
-    recorded = next((one for one in release.status.objects if one.key == key), None)
-    if recorded is None or release.is_unfinished or version <= number_of(release.resource_version):
+    if release.is_unfinished or version <= number_of(release.resource_version):
         return None
     if seen is None:
-        return Drift(key=key, how=How.DELETED)
+        return Drift(key=recorded.key, how=How.DELETED)
     if seen.is_gone or not recorded.owned or seen.owned == recorded.owned:
         return None
-    return Drift(key=key, how=How.CHANGED)
+    return Drift(key=recorded.key, how=How.CHANGED)
 
 
 def drifted(metrics: Metrics, name: ReleaseName, drift: Drift) -> None:

@@ -214,8 +214,9 @@ def confirmed(tracked: Tracked, cache: Cache, *, at: float) -> list[Drift]:
 
 def _drifts(release: Release, cache: Cache) -> Iterator[Drift]:
     for one in release.status.objects:
-        seen = cache.members.get(one.key)
-        version = seen.version if seen is not None else cache.gone_at(one.key)
-        drift = drift_of(release, one.key, seen, version=version)
+        key = one.key
+        seen = cache.members.get(key)
+        version = seen.version if seen is not None else cache.gone_at(key)
+        drift = drift_of(release, one, seen, version=version)
         if drift is not None:
             yield drift

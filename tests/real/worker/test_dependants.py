@@ -88,6 +88,22 @@ def test_a_failed_dependency_blocks_its_dependants_alone_and_they_go_on_with_the
     assert (version_of(engine), error_of(engine)) == ("2", "")
 
 
+def test_a_dependant_that_fails_goes_back_although_a_newer_commit_of_it_waits(
+    engine: Engine, stable: str
+) -> None:
+    failing = nowhere(deployment("orders", image="example.com/app:2", replicas=1))
+    engine.deploy({ORDERS: several(config_map("orders", version="2"), failing)})
+    engine.deploy({ORDERS: config_map("orders", version="3"), PAYMENTS: bad(3)})
+    engine.bring("payments", Phase.ROLLED_BACK)
+
+    engine.bring("orders", Phase.ROLLED_BACK)
+
+    assert (version_of(engine), engine.release("orders").status.revision) == ("1", stable)
+    engine.deploy({PAYMENTS: deployment("payments", image="example.com/app:4", replicas=1)})
+    engine.bring("payments", Phase.HEALTHY)
+    assert version_of(engine) == "3"
+
+
 def test_a_judgement_of_a_dependant_that_waits_asks_for_no_sync_of_it(engine: Engine, stable: str) -> None:
     engine.deploy(both(2, payments=bad(2)))
 
