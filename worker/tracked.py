@@ -120,7 +120,8 @@ def view_of(
         return View(health=None, look_again_at=now + timedelta(seconds=settle_at - at))
     since = since_of(release.status)
     verdict = release_verdict(
-        [_judged(cache, key, now=now, since=since, limits=limits, gives=gives) for key in keys]
+        [_judged(cache, key, now=now, since=since, limits=limits, gives=gives) for key in keys],
+        since=since,
     )
     return View(health=verdict.health, look_again_at=verdict.look_again_at)
 

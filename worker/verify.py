@@ -64,7 +64,8 @@ def verdict_of(
     moment = _Moment(now=now, since=since_of(release.status), limits=target.environment.pod_limits)
     findings = in_parallel(lambda workload: _found(target, workload, moment), unsettled)
     found = {workload.key: one for workload, one in zip(unsettled, findings, strict=True)}
-    return release_verdict([replace(one, found=found.get(one.key, NOTHING)) for one, _ in read])
+    judged = [replace(one, found=found.get(one.key, NOTHING)) for one, _ in read]
+    return release_verdict(judged, since=moment.since)
 
 
 def _read(

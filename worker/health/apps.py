@@ -143,6 +143,11 @@ def cron_job(object: Object) -> Judgement:
     return Health.HEALTHY, f"its run of {scheduled} succeeded"
 
 
+def last_run(object: Object) -> str:
+    """When the run was due that a CronJob is judged by, "" for other kinds."""
+    return text(part(object, "status").get("lastScheduleTime")) if object.get("kind") == "CronJob" else ""
+
+
 def pod(object: Object) -> Judgement:
     """A Pod of its own; pods of workloads are looked at in pods.py."""
     status = part(object, "status")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from towline.shared.model import Health, ObjectKey, Phase
 from towline.shared.release import ReleaseStatus
@@ -52,9 +52,12 @@ def is_open(verdict: Verdict) -> bool:
     return verdict.health in (Health.PROGRESSING, Health.FAILED)
 
 
-def release_verdict(judged: Sequence[Judged]) -> ReleaseVerdict:
-    """The verdict of the worst object; a fault at the pods counts before what their workload says minutes later."""
-    judged = [_borne(one) for one in judged]
+def release_verdict(judged: Sequence[Judged], *, since: datetime | None = None) -> ReleaseVerdict:
+    """The verdict of the worst object; a fault at the pods counts before what their workload says minutes later.
+
+    `since`: when the sync that is judged began.
+    """
+    judged = [_excused(_borne(one), since) for one in judged]
     unsettled = [one for one in judged if one.is_open]
     for one in unsettled:
         fault = one.found.fault
@@ -77,6 +80,16 @@ def _borne(one: Judged) -> Judged:
     if not is_pod or one.verdict.health is not Health.FAILED or one.found.fault is not None:
         return one
     return replace(one, verdict=Verdict(health=Health.PROGRESSING, reason=one.verdict.reason))
+
+
+def _excused(one: Judged, since: datetime | None) -> Judged:
+    """A run of a CronJob that was due before the sync was another revision's, and stays its last one until the next is due."""
+    run = one.verdict.run_of
+    if one.verdict.health is not Health.FAILED or not run or since is None:
+        return one
+    if run > since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"):
+        return one
+    return replace(one, verdict=Verdict(health=Health.HEALTHY, reason="has not run since the sync"))
 
 
 def _may_come(fault: Fault, unsettled: Sequence[Judged]) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from towline.shared import cel
 from towline.shared.model import Health, Object
+from towline.worker.health.apps import last_run
 from towline.worker.health.general import general
 from towline.worker.health.kinds import RULES
 from towline.worker.health.rule_table import rule_for
@@ -55,10 +56,14 @@ OWN_GROUPS = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The health of an object or a release, and why, in words that an operator understands."""
+    """The health of an object or a release, and why, in words that an operator understands.
+
+    `run_of`: when the run was due that a CronJob is judged by, RFC 3339 in UTC; "" for all else.
+    """
 
     health: Health
     reason: str
+    run_of: str = ""
 
 
 def judge(object: Object, *, rules: Mapping[str, str] = NO_RULES, gives: Gives = nobody_gives) -> Verdict:
@@ -68,7 +73,8 @@ def judge(object: Object, *, rules: Mapping[str, str] = NO_RULES, gives: Gives =
     asked only about an object that has no address.
     """
     health, reason = _deleted(object) or _unseen(object) or _by_kind(object, rules, gives)
-    return Verdict(health=health, reason=brief(reason) or f"says that it is {health}")
+    told = brief(reason) or f"says that it is {health}"
+    return Verdict(health=health, reason=told, run_of=last_run(object))
 
 
 def has_health(group: str, kind: str, *, rules: Mapping[str, str] = NO_RULES) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -11,7 +12,7 @@ from towline.shared.model import Health, ObjectKey, Phase, Result
 from towline.shared.release import HistoryEntry, Quarantine, ReleaseStatus
 from towline.worker.health.fault import Fault, Finding
 from towline.worker.health.release import Judged, release_verdict, since_of
-from towline.worker.health.verdict import Verdict
+from towline.worker.health.verdict import Verdict, judge
 
 SECRET = ObjectKey(group="", kind="Secret", namespace="shop", name="db")
 POD = ObjectKey(group="", kind="Pod", namespace="shop", name="cart-x")
@@ -48,6 +49,22 @@ def test_a_pod_of_its_own_is_borne_with_as_others_are() -> None:
     assert release_verdict([judged(Health.FAILED, "Pod")]).health is Health.PROGRESSING
     assert release_verdict([judged(Health.FAILED, "Pod", fault=CRASHES)]).health is Health.FAILED
     assert release_verdict([judged(Health.FAILED)]).health is Health.FAILED
+
+
+@pytest.mark.parametrize(
+    ("synced", "expected"),
+    [(timedelta(seconds=1), Health.HEALTHY), (timedelta(seconds=-1), Health.FAILED)],
+)
+def test_a_run_of_a_cron_job_that_failed_before_the_sync_does_not_fail_its_fix(
+    synced: timedelta, expected: Health
+) -> None:
+    run = {
+        "lastScheduleTime": SYNC.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "lastSuccessfulTime": "2001-01-01T00:00:00Z",
+    }
+    verdict = judge({"apiVersion": "batch/v1", "kind": "CronJob", "status": run})
+    one = replace(judged(Health.FAILED, "CronJob.batch"), verdict=verdict)
+    assert release_verdict([one], since=SYNC + synced).health is expected
 
 
 def test_the_time_to_look_again_is_the_earliest_of_what_is_open() -> None:
