@@ -3,7 +3,8 @@
     Verifying    healthy -> Healthy (this is the stable revision) · failed or late -> RollingBack, or Failed
     RollingBack  healthy -> RolledBack · failed or late -> Failed; until the objects are brought back nothing is judged
     Healthy      failed -> Failed (reported), or RollingBack within the time that `rollback: {watch}` names
-    Failed       healthy -> Healthy; only what failed by its health, never what was refused
+    Failed       healthy -> Healthy; only what failed by its health, never what was refused, after which the one before
+                 that runs on turns bad as in Healthy
     RolledBack   follows in its health, nothing else
     Suspended    nothing
 
@@ -50,6 +51,8 @@ def concluded(release: Release, health: Health, reason: str, *, now: datetime) -
         case Phase.ROLLING_BACK if is_brought_back(release.status):
             return _brought_back(release.status, health, reason, now)
         case Phase.HEALTHY:
+            return _turned_bad(release, reason, now) if health is Health.FAILED else None
+        case Phase.FAILED if release.status.health in WELL:  # of what was refused: the one before runs on
             return _turned_bad(release, reason, now) if health is Health.FAILED else None
         case Phase.FAILED:
             return _recovered(release.status, health, reason, now)
@@ -328,6 +331,8 @@ def _turned_bad(release: Release, reason: str, now: datetime) -> ReleaseStatus:
     if watch is not None and since is not None and now <= since + timedelta(seconds=watch):
         return failed(release, reason, now=now)
     message = f"was healthy and is not any more: {reason}"
+    if status.phase is Phase.FAILED:
+        message = f"{message}; {status.message}"
     return status.model_copy(update={"phase": Phase.FAILED, "health": Health.FAILED, "message": message})
 
 

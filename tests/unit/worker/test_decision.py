@@ -1,15 +1,16 @@
-"""When a release that is not healthy yet counts as late."""
+"""What a verdict means to a release: when it is late, and what follows when a stable one turns bad."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from towline.shared.model import Phase
+from towline.shared.model import Health, Phase, Result
 from towline.shared.pending import Pending
-from towline.shared.release import ReleaseStatus, Verification
-from towline.worker.decision import is_late
+from towline.shared.release import HistoryEntry, Release, ReleaseStatus, StoredRevision, Verification
+from towline.worker.decision import concluded, is_late
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 TIMEOUT, HOUR = timedelta(minutes=5), timedelta(hours=1)
@@ -44,3 +45,75 @@ def test_a_clock_that_was_set_back_delays_what_is_late_by_no_more_than_that():
     synced_before_the_step = verifying(NOW + HOUR)
     assert not is_late(synced_before_the_step, NOW)
     assert is_late(synced_before_the_step, NOW + HOUR + TIMEOUT + AFTER)
+
+
+STABLE, BEFORE, REFUSED = "a" * 40, "b" * 40, "c" * 40
+
+
+def stable(*, watch: timedelta | None = None, is_refused: bool = False) -> Release:
+    """A release that is stable since NOW; with a newer commit that was refused."""
+    seconds = watch.total_seconds() if watch else None
+    status = ReleaseStatus(
+        revision=STABLE,
+        stable_revision=STABLE,
+        phase=Phase.FAILED if is_refused else Phase.HEALTHY,
+        health=Health.HEALTHY,
+        message="cccccccccc was refused" if is_refused else "all objects are healthy",
+        verification=Verification(watch_seconds=seconds),
+        stored=tuple(
+            StoredRevision(revision=one, name=one, sha256=one, stable_at=at)
+            for one, at in ((STABLE, NOW), (BEFORE, NOW - HOUR))
+        ),
+        history=(HistoryEntry(revision=REFUSED, result=Result.REFUSED, cause="it is odd"),) * is_refused,
+    )
+    return Release(
+        name="orders",
+        namespace="shop",
+        uid="u",
+        resource_version="1",
+        generation=1,
+        suspended=False,
+        pinned="",
+        status=status,
+        annotations={},
+    )
+
+
+@pytest.mark.parametrize("is_refused", [False, True], ids=["is the newest", "a newer one was refused"])
+def test_a_stable_revision_that_turns_bad_is_told_of_and_stays(is_refused: bool):
+    before = stable(is_refused=is_refused)
+
+    status = concluded(before, Health.FAILED, "it crashes", now=NOW + HOUR)
+
+    assert status is not None
+    assert (status.phase, status.health, status.revision) == (Phase.FAILED, Health.FAILED, STABLE)
+    assert status.message.startswith("was healthy and is not any more: it crashes")
+    assert ("was refused" in status.message) is is_refused
+    assert status.quarantined is None
+
+
+def test_after_it_recovered_a_refused_commit_is_told_of_as_before():
+    ill = concluded(stable(is_refused=True), Health.FAILED, "it crashes", now=NOW)
+    assert ill is not None
+
+    status = concluded(
+        replace(stable(), status=ill), Health.HEALTHY, "all objects are healthy", now=NOW + HOUR
+    )
+
+    assert status is not None
+    assert (status.phase, status.health) == (Phase.FAILED, Health.HEALTHY)
+    assert status.message == "cccccccccc was refused, nothing was written: it is odd"
+
+
+@pytest.mark.parametrize("is_refused", [False, True], ids=["is the newest", "a newer one was refused"])
+@pytest.mark.parametrize(("now", "phase"), [(NOW + TIMEOUT, Phase.ROLLING_BACK), (NOW + HOUR, Phase.FAILED)])
+def test_a_stable_revision_that_is_watched_goes_back_within_that_time(
+    now: datetime, phase: Phase, is_refused: bool
+):
+    watched = stable(watch=2 * TIMEOUT, is_refused=is_refused)
+
+    status = concluded(watched, Health.FAILED, "it crashes", now=now)
+
+    assert status is not None
+    assert status.phase is phase
+    assert status.stable_revision == (BEFORE if phase is Phase.ROLLING_BACK else STABLE)
