@@ -97,7 +97,8 @@ def _show_releases(answer: Json) -> None:
             short(each["revision"]),
             short(each["stableRevision"]),
             ago(each["syncedAt"], now=now),
-            each["error"] or each["message"],
+            (f"pinned to {short(each['pinned'])}; " if each["pinned"] else "")
+            + (each["error"] or each["message"]),
         )
         for each in answer["releases"]
     ]

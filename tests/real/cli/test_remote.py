@@ -57,6 +57,13 @@ def test_status_lists_releases(run: Run, context: Context) -> None:
     assert [each["environment"] for each in releases] == ["production"]
 
 
+def test_status_tells_which_releases_no_push_moves(run: Run, context: Context) -> None:
+    view = show(context, "staging/orders")
+    context.views.put(view.model_copy(update={"pinned": "1a2b3c4d5e" * 4}))
+
+    assert "pinned to 1a2b3c4d5e; 2 objects changed" in run("status").stdout
+
+
 def test_status_of_one_release_shows_its_history(run: Run, context: Context) -> None:
     entry = {"revision": "3" * 40, "result": "synced", "triggeredBy": "d-1", "stages": {"apply": 0.5}}
     show(context, "staging/orders", history=[entry])

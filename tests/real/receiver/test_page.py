@@ -28,6 +28,13 @@ def test_releases_and_deliveries_are_listed(signed_in: SignedIn, context: Contex
     assert "accepted" in page
 
 
+def test_the_list_marks_what_no_push_moves(signed_in: SignedIn, context: Context) -> None:
+    view = show(context, "staging/orders")
+    context.views.put(view.model_copy(update={"pinned": "1a2b3c4d5e" * 4}))
+
+    assert ">pinned</span>" in signed_in("read").get("/").text
+
+
 def test_a_narrowed_person_sees_only_those_environments(signed_in: SignedIn, context: Context) -> None:
     show(context, "staging/orders", message="seen")
     show(context, "production/payments", message="not seen")
