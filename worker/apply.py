@@ -27,7 +27,7 @@ from towline.worker.policy import Placed
 from towline.worker.send import Sent, TakenOver, send
 from towline.worker.target import Target
 from towline.worker.undo import undo
-from towline.worker.waiting import await_gone, await_served, until
+from towline.worker.waiting import GONE_SECONDS, TERMINATING, await_gone, await_served, until
 
 Claim = Callable[[], None]
 
@@ -37,7 +37,10 @@ DEFERRED_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
-    """What came of a plan's writes; with `problems` it ended half-way, and nothing may be pruned."""
+    """What came of a plan's writes; with `problems` it ended half-way, and nothing may be pruned.
+
+    `is_in_the_way`: there is no other problem than that something is being deleted, and not gone yet.
+    """
 
     objects: tuple[AppliedObject, ...] = ()
     created: tuple[ObjectKey, ...] = ()
@@ -48,6 +51,7 @@ class Applied:
     deferred: tuple[ObjectKey, ...] = ()
     unverified: tuple[ObjectKey, ...] = ()
     problems: tuple[Problem, ...] = ()
+    is_in_the_way: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,17 +61,21 @@ class Outcome:
     item: Placed
     sent: Sent | None = None
     problems: tuple[Problem, ...] = ()
+    is_in_the_way: bool = False
 
 
-def apply(target: Target, plan: Plan, *, claim: Claim) -> Applied:
-    """Write what the plan says. Raises PlanRefused (nothing of it is left), ClusterDown, and what `claim` raises."""
+def apply(target: Target, plan: Plan, *, claim: Claim, gone_seconds: float = GONE_SECONDS) -> Applied:
+    """Write what the plan says. Raises PlanRefused (nothing of it is left), ClusterDown, and what `claim` raises.
+
+    `gone_seconds`: how long what is being deleted is waited for.
+    """
     if not plan.is_checked:
         raise ValueError("a plan is applied only after its dry run")
     outcomes: list[Outcome] = []
     stages = plan.stages()
     for index, stage in enumerate(stages):
         claim()
-        outcomes += in_parallel(partial(_outcome, target, plan), stage)
+        outcomes += in_parallel(partial(_outcome, target, plan, gone_seconds), stage)
         if any(one.problems for one in outcomes):
             if plan.is_atomic:
                 refuse([problem for one in outcomes for problem in one.problems])
@@ -77,31 +85,33 @@ def apply(target: Target, plan: Plan, *, claim: Claim) -> Applied:
     return _applied(plan, outcomes)
 
 
-def _outcome(target: Target, plan: Plan, item: Placed) -> Outcome:
+def _outcome(target: Target, plan: Plan, gone_seconds: float, item: Placed) -> Outcome:
     try:
-        return Outcome(item=item, sent=_write(target, plan, item))
+        return Outcome(item=item, sent=_write(target, plan, item, gone_seconds))
     except ClusterError as error:
-        return Outcome(item=item, problems=tuple(problems_of(item, error)))
+        problems = tuple(problems_of(item, error))
+        return Outcome(item=item, problems=problems, is_in_the_way=error.reason == TERMINATING)
 
 
-def _write(target: Target, plan: Plan, item: Placed) -> Sent:
+def _write(target: Target, plan: Plan, item: Placed, gone_seconds: float) -> Sent:
     cluster = target.deployer
     if item.key in plan.recreate:
-        _delete_old(target, plan, item.key)
+        _delete_old(target, plan, item.key, gone_seconds)
     elif (live := plan.live.get(item.key)) is not None:
         adopt(cluster, item, live)
     sent = _send_when_served(target, plan, item)
     fault(Point.OBJECT_SENT)
     if is_terminating(sent.answer):
         # The server took the apply, and the object will be gone all the same.
-        await_gone(cluster, item.key, uid=str(metadata_of(sent.answer).get("uid")))
+        uid = str(metadata_of(sent.answer).get("uid"))
+        await_gone(cluster, item.key, uid=uid, seconds=gone_seconds)
         sent = send(cluster, item, set_id=plan.set_id, dry_run=False)
     if rank_of(item.key) is Rank.FOUNDATION:
         await_served(cluster, sent.answer, item.key)
     return sent
 
 
-def _delete_old(target: Target, plan: Plan, key: ObjectKey) -> None:
+def _delete_old(target: Target, plan: Plan, key: ObjectKey, gone_seconds: float) -> None:
     """Make room for the replacement, which the dry run has judged. Raises ClusterError where it is not ours any more."""
     live = read_metadata(target.deployer, key)
     if live is None:
@@ -114,7 +124,7 @@ def _delete_old(target: Target, plan: Plan, key: ObjectKey) -> None:
     version = str(metadata_of(live).get("resourceVersion"))
     resource = target.deployer.preferred(key.group, key.kind)
     target.deployer.delete(resource, key.name, key.namespace, uid=uid, resource_version=version)
-    await_gone(target.deployer, key, uid=uid)
+    await_gone(target.deployer, key, uid=uid, seconds=gone_seconds)
 
 
 def _send_when_served(target: Target, plan: Plan, item: Placed) -> Sent:
@@ -169,6 +179,7 @@ def _applied(plan: Plan, outcomes: Sequence[Outcome]) -> Applied:
     written = [(one.item, one.sent) for one in outcomes if one.sent is not None]
     new = {item.key for item in plan.create}
     done = {item.key for item, _ in written}
+    bad = [one for one in outcomes if one.problems]
     return Applied(
         objects=plan.leave + tuple(_record(item, sent.answer) for item, sent in written),
         created=tuple(item.key for item, _ in written if item.key in new),
@@ -178,7 +189,8 @@ def _applied(plan: Plan, outcomes: Sequence[Outcome]) -> Applied:
         recreated=tuple(sorted(done & plan.recreate)),
         deferred=tuple(sorted(done & plan.deferred)),
         unverified=tuple(sorted(done & plan.unverified)),
-        problems=tuple(problem for one in outcomes for problem in one.problems),
+        problems=tuple(problem for one in bad for problem in one.problems),
+        is_in_the_way=bool(bad) and all(one.is_in_the_way for one in bad),
     )
 
 

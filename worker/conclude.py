@@ -26,6 +26,7 @@ from towline.worker.decision import (
     concluded,
     has_failed,
     is_to_be_brought_back,
+    may_wait,
     rollback_failed,
 )
 from towline.worker.dependants import reason_to_wait, wake
@@ -42,6 +43,7 @@ from towline.worker.steer import heed
 from towline.worker.steps import go_on
 from towline.worker.tools import Tools
 from towline.worker.verify import verdict_of
+from towline.worker.written import Restored
 
 UNHEALTHY = "Unhealthy"  # the cause of a rollback of which no part of a workload has told a reason
 
@@ -179,6 +181,8 @@ def _bring_back(tools: Tools, place: Standing, release: Release, lease: Lease) -
         if stable is None:
             return _cannot(tools, place, release, "its stable revision is not stored any more", lease)
         restored = restore(place, stable, lease, stages)
+        if restored.written.applied.is_in_the_way and may_wait(release.status, place.now()):
+            return _waits(tools, place, restored)
         with stages("record"):
             written = reverted(tools, place, restored, stages)
     except TowlineError as error:
@@ -193,6 +197,16 @@ def _bring_back(tools: Tools, place: Standing, release: Release, lease: Lease) -
         stages=stages.rounded(),
     )
     return f"{short(bad.revision)} failed, back to {short(stable.revision)}: {written.status.message}"
+
+
+def _waits(tools: Tools, place: Standing, restored: Restored) -> str:
+    """What is being deleted stands in the way: it is tried again when the rollback is seen not to be carried out."""
+    text = "; ".join(["the rollback waits", *(one.message for one in restored.written.applied.problems)])
+    view = tools.views.get(place.name)
+    if view is not None:
+        tools.views.put(view.model_copy(update={"error": text, "updated_at": time.time()}))
+    announce(place.records, restored.written.release, reason="RollingBack", message=text)
+    return text
 
 
 def _cannot(tools: Tools, place: Standing, release: Release, reason: str, lease: Lease) -> str:

@@ -72,6 +72,12 @@ def is_to_be_brought_back(status: ReleaseStatus) -> bool:
     return status.phase is Phase.ROLLING_BACK and not is_brought_back(status)
 
 
+def may_wait(status: ReleaseStatus, now: datetime) -> bool:
+    """Whether a rollback still waits for what is being deleted: as long as a revision may take to become healthy."""
+    since = status.quarantined.since if status.quarantined else None
+    return since is not None and now < since + timedelta(seconds=status.verification.timeout_seconds)
+
+
 def has_failed(before: ReleaseStatus, after: ReleaseStatus) -> bool:
     """Whether this conclusion is that the revision that was judged has failed."""
     return after.health is Health.FAILED or (before.pending is not None and after.pending is None)

@@ -31,9 +31,11 @@ from towline.worker.render.rendered import Rendered
 from towline.worker.stages import Stages
 from towline.worker.state import Standing, standing
 from towline.worker.tools import Tools
+from towline.worker.waiting import GONE_SECONDS
 from towline.worker.written import Restored, Written
 
 RUNS_ONCE = "Job.batch"
+AUTOMATIC_GONE_SECONDS = 5.0  # what is not gone by then, a load balancer for example, holds no worker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +79,7 @@ def restore(place: Standing, stored: StoredRevision, lease: Lease, stages: Stage
     Raises NotFound and Refused for stored objects that cannot be used, ClusterError, ClusterDown, and Conflict when another
     attempt took the release over.
     """
-    return _gone(place, _way_back(place, stored, stages), lease, stages)
+    return _gone(place, _way_back(place, stored, stages), lease, stages, gone_seconds=AUTOMATIC_GONE_SECONDS)
 
 
 def _way_back(place: Standing, stored: StoredRevision, stages: Stages) -> WayBack:
@@ -93,14 +95,22 @@ def _way_back(place: Standing, stored: StoredRevision, stages: Stages) -> WayBac
     return WayBack(stored=stored, plan=plan, not_reverted=(*left, *map(str, refused)))
 
 
-def _gone(place: Standing, way: WayBack, lease: Lease, stages: Stages, *, pin: str = "") -> Restored:
+def _gone(
+    place: Standing,
+    way: WayBack,
+    lease: Lease,
+    stages: Stages,
+    *,
+    pin: str = "",
+    gone_seconds: float = GONE_SECONDS,
+) -> Restored:
     """Write it; `pin` as for `claim`."""
     plan = way.plan
     with stages("claim"):
         release = claim(place, plan, token=lease.token, pin=pin)
     guard = Guard(place.records, release, lease)
     with stages("apply"):
-        applied = apply(place.target, plan, claim=guard)
+        applied = apply(place.target, plan, claim=guard, gone_seconds=gone_seconds)
     with stages("prune"):
         pruned = prune(place.target, plan, claim=guard) if not applied.problems else None
     written = Written(release=release, stored=way.stored, plan=plan, applied=applied, pruned=pruned)

@@ -18,6 +18,7 @@ from towline.worker.live import read_metadata
 
 GONE_SECONDS = 30.0  # a pod's usual grace period
 SERVED_SECONDS = 20.0  # a CRD is served within 0.2 s on a healthy API server
+TERMINATING = "Terminating"  # the reason of what is not gone in time
 FIRST_PAUSE_SECONDS = 0.02
 LONGEST_PAUSE_SECONDS = 0.5
 
@@ -49,9 +50,9 @@ def await_gone(cluster: Cluster, key: ObjectKey, *, uid: str, seconds: float = G
         raise ClusterError(
             f"{key} is being deleted and not gone after {seconds:g} s (finalizers: {finalizers})",
             code=409,
-            reason="Terminating",
+            reason=TERMINATING,
             object=str(key),
-            hint="find out who is to remove the finalizers; the next sync tries again",
+            hint="find out who is to remove the finalizers",
         )
 
 

@@ -183,6 +183,42 @@ def test_what_cannot_go_back_is_named_and_the_rest_goes_back(engine, stable):
     assert engine.live("ConfigMap", "added") is None
 
 
+def held(engine, control_plane, *, is_held: bool) -> None:
+    """Have a finalizer keep what the bad revision deletes, as that of a load balancer does; or let it go."""
+    finalizers = ["example.com/busy"] if is_held else None
+    patch = json.dumps({"metadata": {"finalizers": finalizers}})
+    control_plane.kubectl(
+        "-n", engine.namespace, "patch", "configmap", "orders", "--type=merge", "--patch", patch
+    )
+
+
+def test_a_rollback_waits_for_what_is_being_deleted(engine, stable, control_plane):
+    held(engine, control_plane, is_held=True)
+    engine.deploy({ORDERS: bad(2)})
+
+    line = engine.eventually_says("orders", "the rollback waits", within=30)
+    waiting = engine.release("orders").status
+    held(engine, control_plane, is_held=False)
+
+    assert "finalizers: example.com/busy" in line
+    assert (waiting.phase, engine.view("orders").error) == (Phase.ROLLING_BACK, line)
+    assert rolled_back(engine).status.revision == stable
+    assert engine.live("ConfigMap", "orders")["data"] == {"version": "1"}
+    assert engine.view("orders").error == ""
+
+
+def test_a_rollback_does_not_wait_longer_than_for_health(engine, stable, control_plane):
+    held(engine, control_plane, is_held=True)
+    team = "services: {orders: {path: services/orders, timeout: 1s}}"
+    engine.deploy({ORDERS: bad(2), ".towline.yaml": team})
+
+    status = engine.eventually("orders", Phase.FAILED, within=30).status
+    held(engine, control_plane, is_held=False)
+
+    assert "failed as well" in status.message
+    assert "finalizers: example.com/busy" in status.message
+
+
 def test_a_rollback_of_which_nothing_can_go_back_has_failed(engine):
     engine.deploy({ORDERS: config_map("orders", version="1")})
     engine.eventually("orders", Phase.HEALTHY)
