@@ -25,6 +25,7 @@ from towline.shared.jobs import (
 from towline.shared.model import Health, Phase, ReleaseName, Trigger, short
 from towline.shared.release import Release, ReleaseStatus
 from towline.shared.wanted import Lease, Wanted
+from towline.worker.decision import is_brought_back
 from towline.worker.holding import holding
 from towline.worker.outcome import announce, put_on_record
 from towline.worker.state import Standing, standing_of
@@ -95,18 +96,27 @@ def _suspend(tools: Tools, place: Standing, release: Release, operator: str) -> 
 
 
 def _resume(tools: Tools, place: Standing, release: Release, operator: str) -> str:
-    """Judge it anew, and look whether something was pushed meanwhile, or another revision pinned."""
+    """Judge it anew, and look whether something was pushed meanwhile, or another revision pinned.
+
+    A revision that was to be rolled back is, also where that was half done: nothing else would end that.
+    """
     if _is_to_move(release):
         _want(tools, place, release, operator)
     else:
         _follow(tools, place, release)
-    text = f"resumed by {operator}; waiting until it is healthy"
     told = {
         "phase": Phase.VERIFYING,
         "health": Health.PROGRESSING,
-        "message": text,
+        "message": f"resumed by {operator}; waiting until it is healthy",
         "synced_at": place.now(),
     }
+    bad = release.status.quarantined
+    if bad is not None and not is_brought_back(release.status):
+        told |= {
+            "phase": Phase.ROLLING_BACK,
+            "message": f"resumed by {operator}; going back to {short(release.status.stable_revision)}",
+            "quarantined": bad.model_copy(update={"since": place.now()}),
+        }
     return _write(tools, place, release, release.status.model_copy(update=told), event="Resumed")
 
 

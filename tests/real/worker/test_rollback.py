@@ -207,6 +207,20 @@ def test_a_rollback_waits_for_what_is_being_deleted(engine, stable, control_plan
     assert engine.view("orders").error == ""
 
 
+def test_a_rollback_that_was_suspended_half_way_is_done_when_it_is_resumed(engine, stable, control_plane):
+    held(engine, control_plane, is_held=True)
+    engine.deploy({ORDERS: bad(2)})
+    engine.eventually_says("orders", "the rollback waits", within=30)
+
+    say(engine, Steering.SUSPEND)
+    held(engine, control_plane, is_held=False)
+    say(engine, Steering.RESUME)
+    engine.run_pushes()
+
+    assert rolled_back(engine).status.revision == stable
+    assert engine.live("ConfigMap", "added") is None
+
+
 def test_a_rollback_does_not_wait_longer_than_for_health(engine, stable, control_plane):
     held(engine, control_plane, is_held=True)
     team = "services: {orders: {path: services/orders, timeout: 1s}}"
