@@ -13,7 +13,7 @@ import structlog
 from towline.shared.metrics import DRIFT, Metrics
 from towline.shared.model import ObjectKey, ReleaseName
 from towline.shared.release import AppliedObject, Release
-from towline.worker.sightings import Sighting, number_of
+from towline.worker.sightings import Sighting
 
 log = structlog.get_logger(__name__)
 
@@ -33,15 +33,9 @@ class Drift:
     how: How
 
 
-def drift_of(
-    release: Release, recorded: AppliedObject, seen: Sighting | None, *, version: int
-) -> Drift | None:
-    """What was done to one of its objects since the release was recorded; `version`: up to when it is known that it is as `seen`.
-
-    Not while a sync runs, which writes objects before it records them; and not by what was seen before the record was
-    written, since that may be the work of that sync.
-    """
-    if release.is_unfinished or version <= number_of(release.resource_version):
+def drift_of(release: Release, recorded: AppliedObject, seen: Sighting | None) -> Drift | None:
+    """What was done to one of its objects since it was recorded. Not while a sync runs: it writes objects before it records them."""
+    if release.is_unfinished:
         return None
     if seen is None:
         return Drift(key=recorded.key, how=How.DELETED)

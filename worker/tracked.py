@@ -63,7 +63,7 @@ class Tracked:
     floor: int = 0
     written: frozenset[ObjectKey] = frozenset()
     asked: Asked | None = None
-    drifts: dict[Drift, float] = field(default_factory=dict)  # since when; minus infinity when told
+    drifts: dict[Drift, float] = field(default_factory=dict)  # when it is believed; minus infinity when told
 
 
 def followed(before: Tracked | None, release: Release, *, now: float) -> Tracked:
@@ -88,7 +88,7 @@ def followed(before: Tracked | None, release: Release, *, now: float) -> Tracked
         floor=floor,
         written=written,
         asked=before.asked,
-        drifts=before.drifts,
+        drifts=before.drifts if release.claim == before.release.claim else {},
     )
 
 
@@ -199,25 +199,33 @@ def look_in(tracked: Tracked, view: View, *, at: float, now: datetime) -> float 
         times.append(tracked.seen_at + STUCK_SECONDS - at)
     if view.look_again_at is not None:
         times.append((view.look_again_at - now).total_seconds())
-    if any(since > float("-inf") for since in tracked.drifts.values()):
-        times.append(CONFIRM_SECONDS)
+    times.extend(when - at for when in tracked.drifts.values())
     return min((one for one in times if one > 0), default=None)
 
 
 def confirmed(tracked: Tracked, cache: Cache, *, at: float) -> list[Drift]:
-    """The drifts to be told of now: each once, when it was seen for CONFIRM_SECONDS."""
-    current = set(_drifts(tracked.release, cache))
-    tracked.drifts = {one: tracked.drifts.get(one, at) for one in current}
-    due = [one for one, since in tracked.drifts.items() if 0 <= since <= at - CONFIRM_SECONDS]
+    """The drifts to be told of now: each once an attempt, as soon as it is believed."""
+    current = dict(_drifts(tracked, cache, at=at))
+    tracked.drifts = {one: min(when, tracked.drifts.get(one, when)) for one, when in current.items()}
+    due = [one for one, when in tracked.drifts.items() if float("-inf") < when <= at]
     tracked.drifts |= dict.fromkeys(due, float("-inf"))
     return sorted(due, key=lambda one: one.key)
 
 
-def _drifts(release: Release, cache: Cache) -> Iterator[Drift]:
-    for one in release.status.objects:
+def _drifts(tracked: Tracked, cache: Cache, *, at: float) -> Iterator[tuple[Drift, float]]:
+    """What differs, and when that is believed.
+
+    What was seen before the record was written may be what the sync then put right, or may have been done meanwhile: the
+    watches tell when they had their time.
+    """
+    recorded = number_of(tracked.release.resource_version)
+    for one in tracked.release.status.objects:
         key = one.key
         seen = cache.members.get(key)
         version = seen.version if seen is not None else cache.gone_at(key)
-        drift = drift_of(release, one, seen, version=version)
-        if drift is not None:
-            yield drift
+        is_known = version > 0 or (cache.is_listed(key) and key.kind != "Job")  # of a Job its TTL may be over
+        drift = drift_of(tracked.release, one, seen)
+        if drift is None or not is_known or (key in tracked.written and version <= tracked.floor):
+            continue
+        settled = at if version > recorded else tracked.seen_at + SETTLE_SECONDS
+        yield drift, max(at + CONFIRM_SECONDS, settled)

@@ -295,16 +295,43 @@ def test_a_deletion_is_a_drift():
     assert confirmed(tracked, cache, at=2.0) == [Drift(key=KEY, how=How.DELETED)]
 
 
-@pytest.mark.parametrize(
-    ("one", "version"),
-    [
-        (release(phase="Healthy", claim="c2"), 110),  # a sync runs
-        (release(phase="Healthy"), 99),  # as it was before the record was written
-    ],
-)
-def test_what_a_sync_does_is_no_drift(one: Release, version: int):
-    tracked = Tracked(release=one, seen_at=0.0)
-    cache = cache_of(deployment(version=version, fields=FOREIGN))
+def test_what_a_sync_does_is_no_drift():
+    before = Tracked(release=release(phase="Healthy"), seen_at=0.0)
+    running = followed(before, release(phase="Healthy", version=105, claim="c2"), now=1.0)
+    cache = cache_of(deployment(version=104, fields=FOREIGN))
+    during = [drifts(running, cache, at=at) for at in (1.0, 9.0)]
 
-    assert drifts(tracked, cache, at=1.0) == []
-    assert drifts(tracked, cache, at=2.0) == []
+    after = followed(running, release(version=120, digest="d2", claim="c2", recorded="c2"), now=10.0)
+
+    assert during == [[], []]
+    assert [drifts(after, cache, at=at) for at in (10.0, 20.0)] == [[], []]
+
+
+def test_what_somebody_does_while_an_attempt_is_recorded_is_told_when_the_watches_had_their_time():
+    tracked = Tracked(release=release(phase="Healthy"), seen_at=0.0)
+    cache = cache_of(deployment(version=99, fields=FOREIGN))
+
+    assert drifts(tracked, cache, at=0.0) == []
+    assert look_in(tracked, view_of(tracked, cache, at=0.0, now=NOW), at=0.0, now=NOW) == SETTLE_SECONDS
+    assert drifts(tracked, cache, at=SETTLE_SECONDS) == [How.CHANGED]
+
+
+def test_what_differs_still_after_another_attempt_is_told_again():
+    tracked = Tracked(release=release(phase="Healthy"), seen_at=0.0)
+    cache = cache_of(deployment(version=110, fields=FOREIGN))
+    told = [drifts(tracked, cache, at=at) for at in (1.0, 2.0)]
+
+    tracked = followed(tracked, release(phase="Healthy", version=120, claim="c2", recorded="c2"), now=3.0)
+    drifts(tracked, cache, at=3.0)
+
+    assert told == [[], [How.CHANGED]]
+    assert drifts(tracked, cache, at=3.0 + SETTLE_SECONDS) == [How.CHANGED]
+
+
+def test_what_was_deleted_while_nobody_watched_is_a_drift():
+    tracked = Tracked(release=release(phase="Healthy"), seen_at=0.0)
+    cache = cache_of()
+
+    drifts(tracked, cache, at=0.0)
+
+    assert drifts(tracked, cache, at=SETTLE_SECONDS) == [How.DELETED]
