@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from towline.shared.errors import Conflict, TowlineError
-from towline.shared.model import Health, Moment, Phase, Result, short
+from towline.shared.model import DriftMode, Health, Moment, Phase, Result, short
 from towline.shared.release import HistoryEntry, Quarantine, Release, ReleaseStatus, StoredRevision
 from towline.shared.wanted import Wanted
 from towline.worker.decision import UNDER_WAY, failed, hook_failed, rollback_failed
@@ -78,7 +78,7 @@ def returned(tools: Tools, standing: Standing, wanted: Wanted, restored: Restore
 def _recorded(tools: Tools, standing: Standing, written: Written, status: ReleaseStatus) -> Outcome:
     """Write a status that says `Verifying`; where a part was refused, one that says that it failed half-way."""
     error = written.error
-    status = status.model_copy(update={"objects": written.objects})
+    status = status.model_copy(update={"objects": written.objects, "drift": _still_drifting(status, written)})
     if error is not None:
         applied = replace(written.release, status=status)
         cause = f"half-way: {error}"
@@ -93,11 +93,20 @@ def _recorded(tools: Tools, standing: Standing, written: Written, status: Releas
     )
 
 
+def _still_drifting(status: ReleaseStatus, written: Written) -> tuple[str, ...]:
+    """What is said to differ, without the objects that were applied now or do not belong to the release any more."""
+    if status.verification.drift is DriftMode.OFF:
+        return ()
+    applied = {*written.applied.created, *written.applied.changed}
+    keys = [one.key for one in written.objects if one.key not in applied]
+    return tuple(line for line in status.drift if any(line.startswith(f"{key} ") for key in keys))
+
+
 def reverted(tools: Tools, standing: Standing, restored: Restored, stages: Stages) -> Release:
     """The status after a failed revision was rolled back by itself: the stable one is verified now."""
     written, now = restored.written, standing.now()
     before, error = written.release.status, written.error
-    status = before.model_copy(update={"objects": written.objects})
+    status = before.model_copy(update={"objects": written.objects, "drift": _still_drifting(before, written)})
     if error is not None:
         status = rollback_failed(status, f"half-way: {error}")
     elif (bad := before.quarantined) is not None:

@@ -124,6 +124,20 @@ def test_an_object_that_somebody_writes_again_and_again_is_left_alone_and_named(
     assert "/data/a by operator-x" in engine.release("orders").status.drift[0]
 
 
+def test_what_a_sync_applies_again_is_not_said_to_differ_any_more(engine, control_plane):
+    team = "services: {orders: {path: services/orders, drift: report}}"
+    engine.deploy({ORDERS: several(config_map("orders", a="1"), config_map("other", a="1")), TEAM: team})
+    engine.eventually("orders", Phase.HEALTHY)
+    for name in ("orders", "other"):
+        edit(engine, control_plane, "configmap", name, {"data": {"a": "2"}})
+    look(engine)
+
+    engine.deploy({ORDERS: several(config_map("orders", a="3"), config_map("other", a="1"))})
+
+    (line,) = engine.release("orders").status.drift
+    assert "/other changed" in line
+
+
 @pytest.mark.parametrize("how", ["changed", "deleted"])
 def test_what_the_api_server_refuses_to_have_put_back_is_told_at_once_and_only_once(
     engine, control_plane, how
