@@ -25,11 +25,6 @@ NO_SPACE = re.compile(
     r"No space left|Disk quota exceeded|File too large|Read-only file system", re.IGNORECASE
 )
 NO_SHA256 = re.compile(r"object format '?sha256", re.IGNORECASE)
-# The last one is how a repository on disk (file://) says it.
-NOT_BY_ID = re.compile(
-    r"specific object|not our ref|unadvertised object|unexpected packet|target OID for the reference",
-    re.IGNORECASE,
-)
 REDIRECTED = re.compile(r"redirect", re.IGNORECASE)
 UNTRUSTED = re.compile(r"certificate|host ?key|hostkey", re.IGNORECASE)
 UNAUTHORISED = re.compile(r"authenticat|credential|access denied|permission denied", re.IGNORECASE)
@@ -51,11 +46,6 @@ def is_damage(error_class: int, text: str) -> bool:
 def is_late(text: str) -> bool:
     """Whether a server that was reached did not answer in time."""
     return LATE.search(text) is not None and "failed to connect" not in text
-
-
-def is_refused_id(text: str) -> bool:
-    """Whether a fetch by id failed because the server does not have, or does not give, that commit."""
-    return NOT_BY_ID.search(text) is not None
 
 
 def _refused(repository: str, why: str, hint: str) -> TowlineError:

@@ -24,7 +24,7 @@ import pygit2
 from pygit2.enums import ConfigLevel, CredentialType
 
 from towline.shared.config import Credentials, Repository
-from towline.shared.errors import FetchRefused, ForgeDown, MirrorDamaged, RevisionMissing, TowlineError
+from towline.shared.errors import FetchRefused, ForgeDown, MirrorDamaged, TowlineError
 from towline.shared.secret import Secret
 from towline.shared.urls import parse_repository_url
 from towline.worker import git_errors
@@ -62,7 +62,6 @@ class Wish:
     specs: Sequence[str]
     depth: int = 0
     is_first: bool = False
-    is_by_id: bool = False
 
 
 class GitRemote:
@@ -82,8 +81,8 @@ class GitRemote:
     def fetch(self, git: pygit2.Repository, wish: Wish, *, deadline: Deadline) -> Advertised:
         """Bring what the refspecs name into `git` and return the server's refs.
 
-        Raises ForgeDown, FetchRefused, RevisionMissing (an id that the server does not give), MirrorDamaged (the
-        local repository or what the server sends is broken), Unavailable (no room).
+        Raises ForgeDown, FetchRefused, MirrorDamaged (the local repository or what the server sends is broken),
+        Unavailable (no room).
         """
         expect = self._expect(wish)
         attempt = _Attempt(self._repository, self._scheme, self._home(), deadline)
@@ -145,11 +144,11 @@ class _Attempt:
                 progress = remote.fetch(specs, callbacks=callbacks, depth=wish.depth, proxy=True)
                 heads = remote.list_heads(connect=False)
             except (pygit2.GitError, KeyError, ValueError, OSError) as error:
-                raise self._error(error, callbacks.without_secrets(str(error)), wish, expect) from error
+                raise self._error(error, callbacks.without_secrets(str(error)), expect) from error
         self.advertised = {head.name: str(head.oid) for head in heads if head.name}
         return progress.received_bytes
 
-    def _error(self, error: Exception, text: str, wish: Wish, expect: Expect) -> TowlineError:
+    def _error(self, error: Exception, text: str, expect: Expect) -> TowlineError:
         name = self._repository.name
         late = f"the Git server of {name} did not finish within {self._deadline.seconds:g} s"
         is_stalled = git_errors.is_late(text)
@@ -158,10 +157,6 @@ class _Attempt:
             return _Stalled(late, hint="it is tried again by itself")
         if is_stalled or self._deadline.has_passed:
             return ForgeDown(late, hint="it is tried again by itself")
-        if wish.is_by_id and git_errors.is_refused_id(text):
-            return RevisionMissing(
-                f"the Git server of {name} does not give this commit: {git_errors.clean(text)}"
-            )
         if isinstance(error, KeyError) or git_errors.is_damage(getattr(error, "error_class", 0), text):
             return MirrorDamaged(f"the mirror of {name} cannot be used: {git_errors.clean(text)}")
         return git_errors.explained(name, text)

@@ -40,6 +40,7 @@ SHA256_DIGITS = 64
 MAX_COMMIT_BYTES = 1024 * 1024  # of a commit object; its message is shown, and a signature is in it
 MAX_PERSON = 100  # characters of an author's name
 MAX_SUBJECT = 200
+RECENT_HISTORY = 500  # commits; a monorepo's whole history may take longer than a job has
 WHOLE_HISTORY = 2**31 - 1  # Git's own word for it (INFINITE_DEPTH)
 PEELED = "^{}"  # the line after an annotated tag's, with the commit
 
@@ -90,22 +91,20 @@ class Mirror:
         names = [ref for ref in advertised if ref.startswith(("refs/heads/", "refs/tags/"))]
         return {ref: _peeled(advertised, ref) for ref in names if not ref.endswith(PEELED) and _is_ref(ref)}
 
-    def ensure(self, revision: Revision, *, ref: str | None, deadline_seconds: float) -> None:
-        """Make sure that a commit is here: by its ref, then by id, then by the ref's whole history.
+    def ensure(self, revision: Revision, *, ref: str, deadline_seconds: float) -> None:
+        """Make sure that a commit is here: as the ref's tip, or in its history.
 
-        Raises RevisionMissing when the server does not give it. A forge may give a commit of a fork by id, so a
-        revision from outside needs to be looked for in its branch first (`contains`).
+        Raises RevisionMissing when it is not. It is never asked for by its id, since a forge gives the commits of every
+        fork by id: whoever may name a revision could deploy what nobody has pushed to this repository.
         """
         self._check_id(revision)
         if self._has(revision):
             return
         deadline = Deadline(deadline_seconds)
-        if ref is not None:
-            self.fetch(ref, deadline_seconds=deadline.remaining())
+        self.fetch(ref, deadline_seconds=deadline.remaining())
         if not self._has(revision):
-            self._make_folder()
             with self._room(), self._line.turn(deadline):
-                self._ensure_alone(revision, ref, deadline)
+                self._look_back(revision, ref, deadline)
 
     def tree(self, revision: Revision) -> RevisionTree:
         """The files of a revision that is here; raises RevisionMissing when it is not."""
@@ -122,16 +121,6 @@ class Mirror:
             committed_at=datetime.fromtimestamp(max(0, min(commit.commit_time, 2**32)), UTC),
             parents=tuple(Revision(str(parent)) for parent in commit.parent_ids),
         )
-
-    def contains(self, tip: Revision, revision: Revision) -> bool | None:
-        """Whether `revision` is `tip` or before it; None when what is here of the history cannot say."""
-        if not (self._has(tip) and self._has(revision)):
-            return None
-        git = self._git()
-        with reading("the history", self._report):
-            if tip == revision or git.descendant_of(pygit2.Oid(hex=tip), pygit2.Oid(hex=revision)):
-                return True
-            return None if git.is_shallow else False
 
     def brought(self, tip: Revision, *, after: str, limit: int) -> tuple[Revision, ...]:
         """The commits that `tip` contains and `after` does not, the newest first, at most `limit`; of `tip` alone where
@@ -210,22 +199,17 @@ class Mirror:
             git[commit.tree_id]
             return Revision(str(commit.id))
 
-    def _ensure_alone(self, revision: Revision, ref: str | None, deadline: Deadline) -> None:
+    def _look_back(self, revision: Revision, ref: str, deadline: Deadline) -> None:
         git = self._ready()
-        missing = RevisionMissing(
-            f"{self._name} does not have {short(revision)} (any more)",
-            hint="it was never pushed, or its branch was deleted or force-pushed and the server gives no ids",
+        for depth in (RECENT_HISTORY, WHOLE_HISTORY):
+            if git.is_shallow:
+                self._fetch(git, Wish(specs=[f"+{ref}:{_local(ref)}"], depth=depth), deadline)
+            if self._has(revision):
+                return
+        raise RevisionMissing(
+            f"{ref} of {self._name} does not contain {short(revision)} (any more)",
+            hint="it was never pushed there, or the branch was deleted or force-pushed",
         )
-        try:
-            specs = [f"+{revision}:{_local(revision)}"]
-            self._fetch(git, Wish(specs=specs, depth=1, is_by_id=True), deadline)
-            git.references.delete(_local(revision))  # objects stay, nothing collects them
-        except RevisionMissing as refused:
-            if ref is None or not git.is_shallow:
-                raise missing from refused
-            self._fetch(git, Wish(specs=[f"+{ref}:{_local(ref)}"], depth=WHOLE_HISTORY), deadline)
-        if not self._has(revision):
-            raise missing
 
     def _has(self, revision: Revision) -> bool:
         try:

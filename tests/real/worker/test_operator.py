@@ -32,6 +32,19 @@ def test_a_revision_that_is_not_stored_any_more_is_rendered_again(engine, pin):
     assert release.status.history[0].triggered_by == "ada"
 
 
+def test_a_revision_that_only_a_fork_has_is_not_deployed(engine):
+    engine.origin.allow_ids()  # as a forge, which then gives those of every fork
+    foreign = engine.commit({ORDERS: config_map("orders", a="theirs")}, branch="of-a-fork")
+    engine.origin.delete_branch("of-a-fork")
+    ours = deployed(engine, a="ours")
+
+    engine.roll_back("orders", foreign)
+
+    assert engine.live("ConfigMap", "orders")["data"] == {"a": "ours"}
+    assert (engine.release("orders").status.revision, engine.release("orders").pinned) == (ours, "")
+    assert "does not contain" in engine.view("orders").error
+
+
 def test_a_rollback_whose_stored_objects_are_gone_pins_nothing_and_is_told(engine, control_plane):
     first = deployed(engine, a="1")
     second = deployed(engine, a="2")

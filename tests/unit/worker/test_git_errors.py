@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from towline.shared.errors import FetchRefused, ForgeDown, Unavailable
-from towline.worker.git_errors import MAX_TEXT, ODB, ZLIB, clean, explained, is_damage, is_refused_id
+from towline.worker.git_errors import MAX_TEXT, ODB, ZLIB, clean, explained, is_damage
 
 # As libgit2 1.9.7 says them; every one was seen.
 CASES = {
@@ -66,11 +66,3 @@ def test_damage_is_told_from_a_full_disk():
 
 def test_sha256_is_not_damage():
     assert not is_damage(6, "unknown object format 'sha256'")
-
-
-@pytest.mark.parametrize(
-    "text", ["cannot fetch a specific object from the remote repository", "unexpected packet type"]
-)
-def test_an_id_that_is_not_given_is_told_from_a_server_that_is_down(text):
-    assert is_refused_id(text)
-    assert not is_refused_id("unexpected http status code: 503")
