@@ -89,17 +89,21 @@ def test_the_api_server_is_restarted_in_the_middle_of_an_apply(running, control_
     assert_all_well(running, revision, 2, within=RERUN_SECONDS)
 
 
-def test_redis_is_restarted_in_the_middle_of_an_apply_and_has_forgotten_everything(running, redis_server):
+@pytest.mark.parametrize("number", [signal.SIGCONT, signal.SIGKILL], ids=["goes on", "is killed"])
+def test_redis_is_restarted_in_the_middle_of_an_apply_and_has_forgotten_everything(
+    running, redis_server, number
+):
     revision, stopped = stopped_half_way(running, 2)
 
     redis_server.restart()
-    os.kill(stopped, signal.SIGCONT)
+    os.kill(stopped, number)
 
     assert_all_well(running, revision, 2, within=RERUN_SECONDS)
 
 
 def test_redis_does_not_answer_for_a_while_in_the_middle_of_an_apply(running, redis_server):
     revision, stopped = stopped_half_way(running, 2)
+    workers = running.workers()
 
     redis_server.pause()
     os.kill(stopped, signal.SIGCONT)
@@ -107,6 +111,7 @@ def test_redis_does_not_answer_for_a_while_in_the_middle_of_an_apply(running, re
     redis_server.resume()
 
     assert_all_well(running, revision, 2, within=RERUN_SECONDS)
+    assert running.workers() == workers  # each waited, and none had to be started anew
 
 
 @pytest.mark.parametrize("code", [429, 500])
