@@ -89,6 +89,8 @@ def test_a_holder_whose_lease_was_wiped_knows_it(queue):
 
     assert not lease.held()
     assert not lease.renew()
+    assert lease.finish(1)  # False would have it look for what is wanted again and again
+    assert lease.leave(1)
 
 
 def test_ids_are_readable_and_never_used_twice(queue):
