@@ -10,6 +10,7 @@ import time
 from parts.eventually import eventually
 from parts.manifests import config_map
 
+from towline.shared.faults import Action, Point
 from towline.shared.jobs import JobName, QueueName, Seal, SyncArguments, conclude_call
 from towline.shared.queue import OUTBOX
 from towline.shared.views import Views
@@ -63,32 +64,41 @@ def test_a_worker_killed_during_a_sync_is_replaced_and_its_sync_done_again(towli
     eventually(lambda: len(set(towline.workers().values()) - set(busy.values())) >= 3, within=10)
 
 
-def test_a_worker_that_was_paused_past_its_lease_does_not_undo_what_another_did(towline, control_plane):
+def test_a_worker_that_was_paused_past_its_lease_does_not_undo_what_another_did(towline):
     first = towline.origin.commit({ORDERS: config_map("orders", a="1")})
-    towline.start("worker")
+    worker = towline.start("worker")
     towline.start("clock")
     towline.deliver(first)
     towline.eventually_at("orders", first)
-    second = towline.origin.commit({ORDERS: config_map("orders", a="2")})
 
-    control_plane.apiserver.pause()
-    towline.deliver(second)
-    eventually(lambda: towline.tools.broker.redis.exists("towline:lease:staging/orders"), within=10)
-    paused = eventually(towline.busy, within=10)  # in the sync: a push job would hold the mirror's lock
-    for pid in paused.values():
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        control_plane.apiserver.resume()
-        third = towline.origin.commit({ORDERS: config_map("orders", a="3")})
-        towline.deliver(third)
-        towline.eventually_at("orders", third, within=RERUN_SECONDS)
-    finally:
-        for pid in paused.values():
-            os.kill(pid, signal.SIGCONT)
+    towline.arm("claim.end", Action.STOP)  # it would write next
+    towline.deliver(towline.origin.commit({ORDERS: config_map("orders", a="2")}))
+    (paused,) = eventually(towline.stopped, within=10)
+    third = towline.origin.commit({ORDERS: config_map("orders", a="3")})
+    towline.deliver(third)
+    towline.eventually_at("orders", third, within=RERUN_SECONDS)
+    os.kill(paused, signal.SIGCONT)
 
-    eventually(lambda: not set(paused.values()) & set(towline.busy().values()), within=20)
+    eventually(lambda: "was taken over by another worker" in worker.log.read_text(), within=20)
     assert towline.release("orders").status.revision == third
     assert live(towline, "orders")["data"] == {"a": "3"}
+
+
+def test_a_release_that_one_worker_syncs_is_left_alone_by_the_others_until_that_is_done(towline):
+    towline.start("worker")
+    towline.arm(Point.OBJECT_SENT, Action.STOP)
+    towline.deliver(towline.origin.commit({ORDERS: config_map("orders", a="1")}))
+    (stopped,) = eventually(towline.stopped, within=10)
+
+    second = towline.origin.commit({ORDERS: config_map("orders", a="2")})
+    towline.deliver(second)
+    views = towline.tools.views
+    eventually(lambda: views.revision("shop", second) and len(outbox(towline)) == 1, within=10)
+
+    assert live(towline, "orders")["data"] == {"a": "1"}
+    os.kill(stopped, signal.SIGCONT)
+    towline.eventually_at("orders", second)
+    assert live(towline, "orders")["data"] == {"a": "2"}
 
 
 def test_redis_wiped_during_a_sync_loses_no_deployment(towline, control_plane):
