@@ -2,8 +2,8 @@
 
 In: a signed-in browser. Out: HTML made by Jinja with autoescape, and nothing that needs a build step or another host.
 What repositories and clusters say (messages, authors, refs) is shown as text only; the one way to make a link of
-something that is not ours is `link`, which lets http and https pass. A page refreshes by itself when `changes.py` says
-so: `static/page.js` then fetches it again and puts its `<main>` in place.
+something that is not ours is `link`, which lets http and https pass. A page refreshes by itself when `changes.py` tells
+another state than the one it was made in: `static/page.js` then fetches it again and puts its `<main>` in place.
 """
 
 from __future__ import annotations
@@ -73,12 +73,12 @@ def blueprint(context: Context) -> Blueprint:
 
     @routes.get("/")
     def overview() -> AnyResponse:
-        session = signed_in(access)
-        return _overview(context, session) if isinstance(session, Session) else session
+        session, state = signed_in(access), stream.state()
+        return _overview(context, session, state) if isinstance(session, Session) else session
 
     @routes.get("/releases/<environment>/<service>")
     def release(environment: str, service: str) -> AnyResponse:
-        session = signed_in(access)
+        session, state = signed_in(access), stream.state()
         if not isinstance(session, Session):
             return session
         caller = Caller(context=context, grant=session.grant)
@@ -89,6 +89,7 @@ def blueprint(context: Context) -> Blueprint:
             release=detail_of(view),
             repository_url=repository,
             person=session,
+            state=state,
             may=frozenset(name for name, scope in FORMS.items() if session.grant.allows(scope)),
         )
 
@@ -141,7 +142,7 @@ def _tell(caller: Caller, view: ReleaseView, action: str) -> None:
         start_steering(caller, view, Steering(action))
 
 
-def _overview(context: Context, session: Session) -> Response:
+def _overview(context: Context, session: Session, state: str) -> Response:
     caller, wanted = Caller(context=context, grant=session.grant), Filter.of_request()
     views = [view for view in context.views.list() if session.grant.covers(view.environment)]
     releases = [release_of(view) for view in views]
@@ -157,6 +158,7 @@ def _overview(context: Context, session: Session) -> Response:
         wanted=wanted,
         deliveries=[delivery_line(each) for each in newest.deliveries],
         person=session,
+        state=state,
         may_sync=session.grant.allows(Scope.SYNC),
     )
 

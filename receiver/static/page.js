@@ -2,7 +2,7 @@
 "use strict";
 
 const live = document.getElementById("live");
-let seen = null;
+let seen = document.body.dataset.state; // what this page shows, or a little less
 let running = false;
 let again = false;
 
@@ -28,7 +28,7 @@ events.onopen = () => { live.textContent = "live"; };
 events.onerror = () => { if (events.readyState === EventSource.CLOSED) live.textContent = "offline"; };
 events.onmessage = (event) => {
   live.textContent = "live";
-  if (seen !== null && seen !== event.data) refresh();
+  if (seen !== event.data) refresh();
   seen = event.data;
 };
 setInterval(refresh, 60000); // ages go on even when nothing happens

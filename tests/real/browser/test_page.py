@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 
 import pytest
 from parts.answering import TokenFor, deliver, show
 from parts.eventually import eventually
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
+from towline.receiver.changes import POLL_SECONDS
 from towline.receiver.context import Context
 from towline.shared.model import ReleaseName
 
@@ -46,6 +48,22 @@ def test_a_change_shows_without_reloading(operator: SignIn, context: Context) ->
     expect(page.locator("#releases")).to_contain_text("all pods are ready")
     expect(page.locator("#deliveries")).to_contain_text("accepted")
     expect(page.get_by_label("Search")).to_have_value("half a wo")
+
+
+def test_a_change_between_a_page_and_its_first_event_shows_too(operator: SignIn, context: Context) -> None:
+    show(context, "staging/orders", message="before")
+    page = operator("read")
+
+    def change_first(route: Route) -> None:
+        show(context, "staging/orders", message="after")
+        told_at = time.monotonic() + POLL_SECONDS
+        eventually(lambda: time.monotonic() > told_at)
+        route.continue_()
+
+    page.route("**/events", change_first)
+    page.reload()
+
+    expect(page.locator("#releases")).to_contain_text("after")
 
 
 def test_releases_are_filtered_and_opened(operator: SignIn, context: Context) -> None:
