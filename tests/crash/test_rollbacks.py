@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from parts.breaking import breaking, numbers_of, whole
@@ -37,6 +38,8 @@ from towline.shared.wanted import Wanted
 AGAIN_SECONDS = (
     60  # 15 s until a silent worker counts as dead, two sweeps, a lease of 12 s, and some fifty jobs
 )
+
+ROOM = "tests.towline.dev/rollbacks"
 
 # The end of a stage and the begin of the next are the same line, where nothing lies between.
 OF_A_ROLLBACK = [
@@ -94,8 +97,8 @@ class Killed:
     bad: str
 
 
-def push(towline: Towline, names: Sequence[str], number: int, *, fails: Fails | None = None) -> str:
-    files = {f"services/{name}/app.yaml": breaking(name, number, fails=fails) for name in names}
+def push(towline: Towline, names: Sequence[str], number: int, **how: Any) -> str:
+    files = {f"services/{name}/app.yaml": breaking(name, number, **how) for name in names}
     revision = towline.origin.commit(files)
     towline.deliver(revision)
     return revision
@@ -155,7 +158,7 @@ def return_to(towline: Towline, name: str, revision: str) -> Wanted:
 
 
 @pytest.fixture(scope="module")
-def killed(shared_installation: Towline, control_plane: ControlPlane) -> Killed:
+def killed(shared_installation: Towline, control_plane: ControlPlane) -> Iterator[Killed]:
     """A worker killed at each point; then a clock and a watcher."""
     towline = shared_installation
     namespace = towline.config.environment("staging").namespace
@@ -170,8 +173,10 @@ def killed(shared_installation: Towline, control_plane: ControlPlane) -> Killed:
     wait(towline, list(RETURNING), Phase.HEALTHY, second)
     clock.stop()
     eventually(lambda: towline.tools.broker.redis.hlen(OUTBOX) == 0)
-    bad = push(towline, list(FAILING), 3, fails=Fails.IMAGE)
+    bad = push(towline, list(FAILING), 3, fails=Fails.IMAGE, room=ROOM)
     wait(towline, list(FAILING), Phase.VERIFYING, bad)
+    eventually(lambda: towline.tools.broker.redis.hlen(OUTBOX) == 0)  # who judges now must see no failed pod
+    control_plane.kubectl("label", "node", "--all", f"{ROOM}=yes")
     eventually(lambda: pods_have_failed(control_plane, namespace, len(FAILING)), within=10)
 
     for name, point in FAILING.items():
@@ -189,7 +194,8 @@ def killed(shared_installation: Towline, control_plane: ControlPlane) -> Killed:
 
     towline.start("clock")
     towline.start("watcher")
-    return Killed(first=first, second=second, bad=bad)
+    yield Killed(first=first, second=second, bad=bad)
+    control_plane.kubectl("label", "node", "--all", f"{ROOM}-")
 
 
 def finished(

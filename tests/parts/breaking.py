@@ -15,10 +15,15 @@ from parts.manifests import config_map, deployment, several
 from parts.towline import Towline
 
 
-def breaking(name: str, number: int, *, fails: Fails | None = None, **spec: Any) -> str:
-    """The service at its revision of this number; `spec` adds to the Deployment's."""
+def breaking(name: str, number: int, *, fails: Fails | None = None, room: str = "", **spec: Any) -> str:
+    """The service at its revision of this number; `spec` adds to the Deployment's.
+
+    With `room` its pod waits until a node has this label, and only then runs or fails.
+    """
     workload = yaml.safe_load(deployment(name, image=f"example.com/app:{number}", replicas=1))
     workload["spec"].update(spec)
+    if room:
+        workload["spec"]["template"]["spec"]["nodeSelector"] = {room: "yes"}
     if fails:
         workload["spec"]["template"]["metadata"]["annotations"] = {FAILS: fails.value}
     return several(
