@@ -29,6 +29,7 @@ from towline.shared.errors import (
 from towline.shared.jobs import QueueName, SyncArguments, conclude_call
 from towline.shared.model import ReleaseName, Result, short
 from towline.shared.pending import Pending
+from towline.shared.records import check_owner
 from towline.shared.wanted import Lease, Wanted
 from towline.worker.apply import apply
 from towline.worker.claim import Guard, claim, claim_and_store, make_room
@@ -193,8 +194,7 @@ class Attempt:
             outcome := go_back(self.tools, name, self.wanted, self.lease, self.stages)
         ):
             return outcome
-        with self.stages("find"):
-            state = find(self.tools, name, self.wanted)
+        state = self._found(name)
         if reason := state.reason_to_wait(self.wanted):
             return waiting(reason, state.release)
         if reason := state.reason_against(self.wanted):
@@ -212,6 +212,13 @@ class Attempt:
             if state.continued is not None:
                 return broken_off(self.tools, state, error)
             return refused(self.tools, state, self.wanted, error, self.stages)
+
+    def _found(self, name: ReleaseName) -> State:
+        with self.stages("find"):
+            state = find(self.tools, name, self.wanted)
+        if state.release is not None:
+            check_owner(state.owner, state.release)  # also where another's is just what is wanted here
+        return state
 
     def _remove(self, state: State) -> Outcome:
         if self.wanted.rollback:
