@@ -99,7 +99,8 @@ def test_after_all_of_them_no_job_waits_and_rq_calls_none_failed(shared_towline,
     redis = towline.tools.broker.redis
 
     eventually(lambda: redis.hlen(OUTBOX) == 0, within=RERUN_SECONDS)
-    eventually(lambda: towline.tools.views.verifying() == {}, within=20)
+    verifying = towline.tools.views.verifying
+    eventually(lambda: verifying() == {}, within=20, explain=verifying)
 
     assert not [name for name in redis.scan_iter("rq:failed:*")]
     assert not [view for view in towline.tools.views.list() if view.syncing or view.error]

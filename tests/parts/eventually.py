@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
+SELDOM_SECONDS = 0.5
 
 
 def eventually(
@@ -18,10 +19,12 @@ def eventually(
 ) -> T:
     """What `check` returns once that is true; seconds.
 
-    An exception counts as not yet. When time is up, an AssertionError tells the last value or exception seen, and what
-    `explain` returns: the release's events, a log's end.
+    It is asked `every` so often at first, and less often the longer it takes, by a twentieth of that: most checks are
+    requests of a server that others need. An exception counts as not yet. When time is up, an AssertionError tells the
+    last value or exception seen, and what `explain` returns: the release's events, a log's end.
     """
-    deadline = time.monotonic() + within
+    began = time.monotonic()
+    deadline = began + within
     while True:
         failure: Exception | None = None
         try:
@@ -35,4 +38,4 @@ def eventually(
             seen = f"raised {failure!r}" if failure else f"was {value!r}"
             more = f"\n{explain()}" if explain else ""
             raise AssertionError(f"not true within {within:g} s: the last time it {seen}{more}") from failure
-        time.sleep(every)
+        time.sleep(min(max(every, (time.monotonic() - began) / 20), SELDOM_SECONDS))
