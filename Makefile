@@ -1,6 +1,11 @@
 # Every target is a line or two that calls a program; logic lives in Python.
 PYTHON ?= python3
 BIN := .venv/bin
+# Most tests wait, so three processes share two cores, each with servers of its own. The tests of a file stay together, for
+# they may share an installation; files start in their order, those of tests/crash first, which take longest.
+AT_ONCE := --numprocesses 3 --dist loadfile --no-loadscope-reorder
+# Else each of them compiles all tests anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help install demo demo-check packages test unit real journey soak lint bench schemas programs cluster cluster-stop clean
 
@@ -33,16 +38,16 @@ packages: install
 	$(BIN)/python tests/programs/packages.py
 
 test: install lint programs packages  ## everything: lint, then all tests on real parts
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(AT_ONCE)
 
 unit: install  ## seconds, no parts
 	$(BIN)/python -m pytest tests/unit
 
 real: programs packages  ## each module that touches the world, on one real part each
-	$(BIN)/python -m pytest tests/real tests/hostile
+	$(BIN)/python -m pytest $(AT_ONCE) tests/real tests/hostile
 
 journey: programs  ## everything, as processes started by the command line
-	$(BIN)/python -m pytest tests/journey tests/crash
+	$(BIN)/python -m pytest $(AT_ONCE) tests/crash tests/journey
 
 soak: programs  ## 50 services under pushes and random faults; SECONDS=600 SEED=1
 	SECONDS=$(or $(SECONDS),600) SEED=$(SEED) $(BIN)/python -m pytest -s tests/crash/test_soak.py

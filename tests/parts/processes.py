@@ -6,6 +6,7 @@ run even on kill -9, except a `detached` one, which stays and is found again by 
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -135,9 +136,18 @@ def started_at(pid: int) -> int | None:
     return None if after_name[0] == "Z" else int(after_name[19])
 
 
+def _share_of_ports() -> range:
+    """The ports of this process: of several that share a run (pytest-xdist) each has its own."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    return PORTS[int(worker) :: int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))]
+
+
+_PORTS_IN_TURN = itertools.cycle(random.sample(_share_of_ports(), len(_share_of_ports())))
+
+
 def free_port() -> int:
-    """A port on loopback on which nothing listens."""
-    for port in random.sample(PORTS, 100):
+    """A port on loopback on which nothing listens, and that was not given to anybody lately."""
+    for port in itertools.islice(_PORTS_IN_TURN, 100):
         with socket.socket() as attempt:
             attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

@@ -56,6 +56,13 @@ def test_what_needs_the_corpus_is_left_out_and_counted(checkout: Path) -> None:
     assert "skipped" not in "".join(lines)
 
 
+def test_several_processes_say_it_once_and_end_with_the_closing_line(checkout: Path) -> None:
+    lines = run(checkout, "--numprocesses", "2")
+    assert "1 passed" in lines[-1]
+    assert [line for line in lines if "were left out" in line] == [lines[-2]]
+    assert lines[-2].startswith("2 tests")
+
+
 def test_with_the_corpus_they_run(checkout: Path) -> None:
     (checkout.parent / "shared" / "corpus" / "apps").mkdir(parents=True)
     assert "1 failed, 2 passed" in run(checkout)[-1]
