@@ -7,7 +7,7 @@ Unknown fields are ignored, so that two versions of Towline can read one Release
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -205,7 +205,10 @@ class ReleaseStatus(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """A Release as it was read; `resource_version` fences what is written next, `is_held` says that we claimed it."""
+    """A Release as it was read; `resource_version` fences what is written next, `is_held` says that we claimed it.
+
+    `held_since`: a monotonic time before that claim.
+    """
 
     name: str
     namespace: str
@@ -217,6 +220,7 @@ class Release:
     status: ReleaseStatus
     annotations: Mapping[str, str]
     is_held: bool = False
+    held_since: float = field(default=0.0, compare=False)
 
     @property
     def claim(self) -> str:

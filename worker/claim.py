@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from towline.shared.config import Environment
@@ -43,7 +43,8 @@ def claim(standing: Standing, plan: Plan, *, token: str, pin: str = "") -> Relea
 
     `pin`: the revision that it is to stay at, "" where its pin stays what it is. So what was refused before this pins nothing.
     """
-    return standing.records.claim(
+    asked_at = time.monotonic()
+    release = standing.records.claim(
         standing.owner,
         standing.release,
         token=token,
@@ -51,6 +52,7 @@ def claim(standing: Standing, plan: Plan, *, token: str, pin: str = "") -> Relea
         namespaces=plan.additional_namespaces,
         pin=pin,
     )
+    return replace(release, held_since=asked_at)
 
 
 def claim_and_store(
@@ -76,7 +78,8 @@ class Guard:
     """Raises Conflict when called after the claim was lost: the worker was away, and somebody else went on.
 
     The lease alone cannot tell after Redis was wiped, and the claim costs a request; so the claim is asked for again
-    only when time has passed since it was last known to hold.
+    only when time has passed since it was last known to hold, counted from before that was asked: a worker may be away at
+    any line.
     """
 
     records: Records
@@ -85,14 +88,15 @@ class Guard:
     _confirmed_at: float = 0.0
 
     def __post_init__(self) -> None:
-        self._confirmed_at = time.monotonic()
+        self._confirmed_at = self.release.held_since
 
     def __call__(self) -> None:
         """Check, cheaply when the last check was a moment ago."""
-        if time.monotonic() - self._confirmed_at < FRESH_SECONDS:
+        now = time.monotonic()
+        if now - self._confirmed_at < FRESH_SECONDS:
             return
         if not self.records.still_claimed(self.release):
             raise Conflict(
                 f"release {self.release.namespace}/{self.release.name} was taken over by another worker"
             )
-        self._confirmed_at = time.monotonic()
+        self._confirmed_at = now
