@@ -16,7 +16,7 @@ from dataclasses import replace
 import structlog
 
 from towline.shared.errors import TowlineError
-from towline.shared.jobs import ConcludeArguments
+from towline.shared.jobs import ConcludeArguments, conclude_call
 from towline.shared.metrics import PUSH_TO_HEALTHY, ROLLBACKS
 from towline.shared.model import Phase, ReleaseName, short
 from towline.shared.release import Release, ReleaseStatus
@@ -157,11 +157,13 @@ def _count(tools: Tools, place: Standing, before: ReleaseStatus, status: Release
 
 
 def _show(tools: Tools, place: Standing, release: Release, lease: Lease) -> None:
-    """Unless a sync took over meanwhile, which shows what is newer."""
+    """Unless a sync took over meanwhile: it shows what is newer, or had nothing to do, and then this is looked at again."""
     with tools.broker.guard():
-        if not lease.held():
-            return
-    show_release(tools, place, release)
+        is_held = lease.held()
+    if is_held:
+        show_release(tools, place, release)
+    else:
+        tools.queue.enqueue([conclude_call(str(place.name), revision=release.status.revision)])
 
 
 def _bring_back(tools: Tools, place: Standing, release: Release, lease: Lease) -> str:

@@ -27,7 +27,7 @@ from towline.shared.model import Phase, ReleaseName, Trigger
 from towline.shared.queue import OUTBOX
 from towline.shared.release import Release
 from towline.shared.views import ReleaseView
-from towline.shared.wanted import Wanted
+from towline.shared.wanted import Lease, Wanted
 from towline.worker.conclude import conclude
 from towline.worker.push import push
 from towline.worker.render.programs import Programs
@@ -85,6 +85,23 @@ class DyingMetrics(Metrics):
         if histogram is STAGE_SECONDS and labels["stage"] == self._stage:
             self._stage = None
             raise Unavailable("the test has this stage fail", hint="")
+        super().observe(histogram, seconds, **labels)
+
+
+class OvertakingMetrics(Metrics):
+    """Once, when the end of a stage is measured, somebody else takes the lease of a release and gives it back."""
+
+    def __init__(self, broker: Broker, stage: str, release: str) -> None:
+        super().__init__(broker)
+        self._stage: str | None = stage
+        self._lease = Lease(broker, release)
+
+    def observe(self, histogram: Histogram, seconds: float, /, **labels: str) -> None:
+        """As usual, but for that stage."""
+        if histogram is STAGE_SECONDS and labels["stage"] == self._stage:
+            self._stage = None
+            assert self._lease.acquire()
+            self._lease.drop()
         super().observe(histogram, seconds, **labels)
 
 
@@ -203,6 +220,10 @@ class Engine:
     def die_after(self, stage: str) -> None:
         """Have the next job that ends this stage fail there, as if its worker had been killed."""
         self.tools.metrics = DyingMetrics(self.tools.broker, stage)
+
+    def overtake_after(self, stage: str, service: str) -> None:
+        """Have a sync that finds nothing to do take the release over when the next job ends this stage."""
+        self.tools.metrics = OvertakingMetrics(self.tools.broker, stage, f"staging/{service}")
 
     def eventually_says(self, service: str, words: str, *, within: float = 10) -> str:
         """Judge a release until the job says this."""

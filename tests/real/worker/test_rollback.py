@@ -51,6 +51,20 @@ def test_a_healthy_revision_is_the_stable_one(engine):
     assert status.history[0].stages["verify"] >= 0
 
 
+def test_a_sync_with_nothing_to_do_does_not_hide_a_judgement_that_it_overtook(engine):
+    engine.deploy({ORDERS: config_map("orders")})
+    engine.overtake_after("judge", "orders")
+
+    engine.conclude("orders")
+
+    assert engine.release("orders").status.phase is Phase.HEALTHY
+    again = [call for call in engine.tools.broker.redis.hkeys(OUTBOX) if call.startswith(b"conclude_")]
+    assert len(again) == 1
+    engine.conclude("orders")
+    assert engine.view("orders").status["phase"] == Phase.HEALTHY
+    assert engine.tools.views.verifying() == {}
+
+
 def test_a_revision_that_fails_is_replaced_whole_by_the_stable_one(engine, stable):
     revision = engine.deploy({ORDERS: bad(2)})
 
