@@ -24,6 +24,21 @@ OLDER = "0123456789" * 4
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
 
+def plain_release(status: ReleaseStatus, *, name: str = "orders", namespace: str = "shop") -> Release:
+    """A release as it would be read, for what is decided by its status alone."""
+    return Release(
+        name=name,
+        namespace=namespace,
+        uid="u",
+        resource_version="1",
+        generation=1,
+        suspended=False,
+        pinned="",
+        status=status,
+        annotations={},
+    )
+
+
 @pytest.fixture
 def owner(namespace: str) -> Owner:
     """The release `staging/orders` of repository `shop`, in a namespace of the test's own."""

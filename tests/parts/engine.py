@@ -7,7 +7,7 @@ def test_something(engine):
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -73,35 +73,19 @@ def configuration(
     }
 
 
-class DyingMetrics(Metrics):
-    """Fails once, when the end of a stage is measured."""
+class InterruptingMetrics(Metrics):
+    """Once, when the end of a stage is measured, something else happens first."""
 
-    def __init__(self, broker: Broker, stage: str) -> None:
+    def __init__(self, broker: Broker, stage: str, happens: Callable[[], object]) -> None:
         super().__init__(broker)
         self._stage: str | None = stage
+        self._happens = happens
 
     def observe(self, histogram: Histogram, seconds: float, /, **labels: str) -> None:
         """As usual, but for that stage."""
         if histogram is STAGE_SECONDS and labels["stage"] == self._stage:
             self._stage = None
-            raise Unavailable("the test has this stage fail", hint="")
-        super().observe(histogram, seconds, **labels)
-
-
-class OvertakingMetrics(Metrics):
-    """Once, when the end of a stage is measured, somebody else takes the lease of a release and gives it back."""
-
-    def __init__(self, broker: Broker, stage: str, release: str) -> None:
-        super().__init__(broker)
-        self._stage: str | None = stage
-        self._lease = Lease(broker, release)
-
-    def observe(self, histogram: Histogram, seconds: float, /, **labels: str) -> None:
-        """As usual, but for that stage."""
-        if histogram is STAGE_SECONDS and labels["stage"] == self._stage:
-            self._stage = None
-            assert self._lease.acquire()
-            self._lease.drop()
+            self._happens()
         super().observe(histogram, seconds, **labels)
 
 
@@ -219,11 +203,21 @@ class Engine:
 
     def die_after(self, stage: str) -> None:
         """Have the next job that ends this stage fail there, as if its worker had been killed."""
-        self.tools.metrics = DyingMetrics(self.tools.broker, stage)
+
+        def die() -> None:
+            raise Unavailable("the test has this stage fail", hint="")
+
+        self.tools.metrics = InterruptingMetrics(self.tools.broker, stage, die)
 
     def overtake_after(self, stage: str, service: str) -> None:
         """Have a sync that finds nothing to do take the release over when the next job ends this stage."""
-        self.tools.metrics = OvertakingMetrics(self.tools.broker, stage, f"staging/{service}")
+        lease = Lease(self.tools.broker, f"staging/{service}")
+
+        def overtake() -> None:
+            assert lease.acquire()
+            lease.drop()
+
+        self.tools.metrics = InterruptingMetrics(self.tools.broker, stage, overtake)
 
     def eventually_says(self, service: str, words: str, *, within: float = 10) -> str:
         """Judge a release until the job says this."""

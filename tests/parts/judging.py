@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
+from parts.a_release import plain_release
 from parts.eventually import eventually
 from parts.service import environment_of
 
@@ -36,17 +37,7 @@ def release_of(namespace: str, *objects: Object, now: datetime) -> Release:
         synced_at=now,
         history=(HistoryEntry(revision=REVISION, result=Result.SYNCED, started_at=now),),
     )
-    return Release(
-        name="cart",
-        namespace=namespace,
-        uid="u",
-        resource_version="1",
-        generation=1,
-        suspended=False,
-        pinned="",
-        status=status,
-        annotations={},
-    )
+    return plain_release(status, name="cart", namespace=namespace)
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from parts.a_release import plain_release
 
 from towline.shared.documents import load_documents
 from towline.shared.errors import ClusterError
@@ -103,18 +104,9 @@ FULL = ReleaseStatus(
 
 
 def a_release(status: ReleaseStatus | None = None) -> Release:
-    return Release(
-        name="orders",
-        namespace="shop",
-        uid="u",
-        resource_version="7",
-        generation=3,
-        suspended=False,
-        pinned="",
-        status=status or ReleaseStatus(),
-        annotations={CLAIM: "token-1"},
-        is_held=True,
-    )
+    plain = plain_release(status or ReleaseStatus())
+    held = {"annotations": {CLAIM: "token-1"}, "is_held": True}
+    return replace(plain, resource_version="7", generation=3, **held)
 
 
 def written(status: ReleaseStatus, *, release: Release | None = None, now: datetime = NOW) -> dict[str, Any]:

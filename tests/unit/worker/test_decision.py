@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from parts.a_release import plain_release
 
 from towline.shared.model import Health, Phase, Result
 from towline.shared.pending import Pending
@@ -66,17 +67,7 @@ def stable(*, watch: timedelta | None = None, is_refused: bool = False) -> Relea
         ),
         history=(HistoryEntry(revision=REFUSED, result=Result.REFUSED, cause="it is odd"),) * is_refused,
     )
-    return Release(
-        name="orders",
-        namespace="shop",
-        uid="u",
-        resource_version="1",
-        generation=1,
-        suspended=False,
-        pinned="",
-        status=status,
-        annotations={},
-    )
+    return plain_release(status)
 
 
 @pytest.mark.parametrize("is_refused", [False, True], ids=["is the newest", "a newer one was refused"])

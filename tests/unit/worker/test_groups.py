@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from parts.a_release import plain_release
 
 from towline.shared.model import Health, Phase, Result, Trigger
 from towline.shared.pending import Pending
 from towline.shared.release import (
     HistoryEntry,
     Quarantine,
-    Release,
     ReleaseStatus,
     StoredRevision,
     Verification,
@@ -78,23 +78,9 @@ def test_a_mate_whose_first_install_was_refused_has_failed() -> None:
     )
 
 
-def release(found: ReleaseStatus) -> Release:
-    return Release(
-        name="orders",
-        namespace="shop",
-        uid="u",
-        resource_version="1",
-        generation=1,
-        suspended=False,
-        pinned="",
-        status=found,
-        annotations={},
-    )
-
-
 def decided(found: ReleaseStatus, *mates: Mate, health: Health = Health.HEALTHY) -> ReleaseStatus | None:
     alone = stable(found, health, "all", now=NOW) if health is Health.HEALTHY else None
-    return with_mates(release(found), alone, health, mates, now=NOW)
+    return with_mates(plain_release(found), alone, health, mates, now=NOW)
 
 
 def mate(part: Part, **fields: Any) -> Mate:
@@ -132,7 +118,7 @@ def test_a_stable_member_goes_back_only_with_a_mate_that_went_back(
     found = status(Phase.HEALTHY)
 
     result = with_mates(
-        release(found), None, Health.HEALTHY, [mate(Part.FAILED, is_undone=is_undone)], now=NOW
+        plain_release(found), None, Health.HEALTHY, [mate(Part.FAILED, is_undone=is_undone)], now=NOW
     )
 
     assert (result.phase if result else None) is phase
@@ -141,7 +127,7 @@ def test_a_stable_member_goes_back_only_with_a_mate_that_went_back(
 def test_a_member_takes_its_steps_without_waiting_for_the_others() -> None:
     found = status(pending=Pending(revision=NEW, since=NOW, left=1))
 
-    assert with_mates(release(found), found, Health.HEALTHY, [mate(Part.UNDER_WAY)], now=NOW) == found
+    assert with_mates(plain_release(found), found, Health.HEALTHY, [mate(Part.UNDER_WAY)], now=NOW) == found
 
 
 def test_who_decides_with_others() -> None:
