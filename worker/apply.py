@@ -2,8 +2,8 @@
 
 In: a Plan that `dry_run` has checked, and `claim`, which raises when another attempt has taken the release. Out: Applied.
 A refusal half-way is a value (`problems`), since what was applied before it must be recorded; a first install that is
-refused is undone and raised as PlanRefused, and so is the refusal of a single write. State: the objects in the cluster. Killed half-way: the record still says what
-was there before, so the next run finds the rest and ends in the same state.
+refused is undone and raised as PlanRefused, and so is the refusal of a single write. State: the objects in the cluster.
+Killed half-way: the record still says what was there before, so the next run finds the rest and ends in the same state.
 """
 
 from __future__ import annotations

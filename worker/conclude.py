@@ -34,7 +34,7 @@ from towline.worker.failure import told, why
 from towline.worker.groups import ask_mates, together
 from towline.worker.holding import holding, let_others_go_on
 from towline.worker.hooks import delete, to_delete
-from towline.worker.outcome import announce, show_release
+from towline.worker.outcome import announce, show_beside, show_release
 from towline.worker.record import reverted
 from towline.worker.rollback import restore
 from towline.worker.stages import Stages
@@ -204,9 +204,7 @@ def _bring_back(tools: Tools, place: Standing, release: Release, lease: Lease) -
 def _waits(tools: Tools, place: Standing, restored: Restored) -> str:
     """What is being deleted stands in the way: it is tried again when the rollback is seen not to be carried out."""
     text = "; ".join(["the rollback waits", *(one.message for one in restored.written.applied.problems)])
-    view = tools.views.get(place.name)
-    if view is not None:
-        tools.views.put(view.model_copy(update={"error": text, "updated_at": time.time()}))
+    show_beside(tools, place.name, text)
     announce(place.records, restored.written.release, reason="RollingBack", message=text)
     return text
 

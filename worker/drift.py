@@ -1,6 +1,6 @@
 """Whether an object differs from what the last sync applied, told by its metadata alone.
 
-In: a Release and one of its objects as it was seen. Out: a Drift, or None. Pure, but for `drifted`, which tells of it.
+In: the record of an object, and the object as it was seen. Out: a Drift, or None. Pure, but for `drifted`, which tells of it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import structlog
 
 from towline.shared.metrics import DRIFT, Metrics
 from towline.shared.model import ObjectKey, ReleaseName
-from towline.shared.release import AppliedObject, Release
+from towline.shared.release import AppliedObject
 from towline.worker.sightings import Sighting
 
 log = structlog.get_logger(__name__)
@@ -33,10 +33,8 @@ class Drift:
     how: How
 
 
-def drift_of(release: Release, recorded: AppliedObject, seen: Sighting | None) -> Drift | None:
-    """What was done to one of its objects since it was recorded. Not while a sync runs: it writes objects before it records them."""
-    if release.is_unfinished:
-        return None
+def drift_of(recorded: AppliedObject, seen: Sighting | None) -> Drift | None:
+    """What was done to an object of a release since it was recorded."""
     if seen is None:
         return Drift(key=recorded.key, how=How.DELETED)
     if seen.is_gone or not recorded.owned or seen.owned == recorded.owned:

@@ -158,11 +158,11 @@ def dry_run(target: Target, plan: Plan, *, before_hooks: bool = False, is_for_sh
 
 def _is_its_own_check(plan: Plan) -> bool:
     """Whether all that is written is one apply of an object that we have applied before: it happens whole, or not at all."""
-    if len(plan.writes) != 1:
+    if plan.create or len(plan.change) != 1:
         return False
-    (item,) = plan.writes
+    (item,) = plan.change
     needs_more = recreate_allowed(item.object) or strategy_patch(item.object) is not None
-    return item in plan.change and plan.live.get(item.key) is None and not needs_more
+    return plan.live.get(item.key) is None and not needs_more
 
 
 def tried(target: Target, plan: Plan) -> tuple[Plan, tuple[Problem, ...]]:

@@ -153,11 +153,16 @@ def announce(records: Records, release: Release, *, reason: str, message: str = 
 
 def show_error(tools: Tools, name: ReleaseName, wanted: Wanted, error: str) -> None:
     """Show why an attempt failed beside the release as it was last seen."""
-    view = tools.views.get(name)
-    if view is None:
+    if not show_beside(tools, name, error):
         show_missing(tools, name, wanted, error=error)
-    else:
+
+
+def show_beside(tools: Tools, name: ReleaseName, error: str) -> bool:
+    """Show an error beside the release as it was last seen; False for one that never was."""
+    view = tools.views.get(name)
+    if view is not None:
         tools.views.put(view.model_copy(update={"error": error, "updated_at": time.time()}))
+    return view is not None
 
 
 def place_of(tools: Tools, wanted: Wanted, name: ReleaseName) -> tuple[str, str]:

@@ -25,6 +25,7 @@ from towline.worker.dependants import Depends, in_order, remember
 from towline.worker.outcome import view_of
 from towline.worker.repository import all_inputs_in, inputs_in, services_in
 from towline.worker.stages import Stages
+from towline.worker.state import environment_of
 from towline.worker.tools import Tools
 from towline.worker.tree import Tree
 
@@ -97,15 +98,13 @@ def _of_one(tools: Tools, tree: Tree, repository: Repository, arguments: PushArg
     assert arguments.release is not None
     name = ReleaseName.parse(arguments.release)
     changes = Changes(digests={}, changed=(arguments.release,), removed=())
-    environments = tools.config.environments_for(repository, arguments.ref)
-    environment = next((one for one in environments if one.name == name.environment), None)
-    if environment is None or arguments.trigger == Trigger.OPERATOR:
+    if arguments.trigger == Trigger.OPERATOR:
         return changes
     try:
+        environment = environment_of(tools, repository, name, ref=arguments.ref)
         services = services_in(tree, repository, environment)
     except ConfigError:  # its sync finds the same, and records it at the release
         return changes
-
     service = services.get(name.service)
     if service is None or _is_at(tools, name, inputs_in(tools, tree, service, environment).digest):
         return changes

@@ -63,6 +63,7 @@ class RevisionTree:
         self._report = report
         self._folders: dict[str, Folder] = {}
         self._trees: dict[str, pygit2.Tree | None] = {}
+        self._edited: dict[str, frozenset[str] | None] = {}  # by the other root: asked for each environment
 
     def entry(self, path: str) -> Entry | None:
         """What stands at this path, or None; raises PathOutsideCheckout for what is not a path of a tree."""
@@ -99,6 +100,11 @@ class RevisionTree:
 
     def edited(self, root: str) -> frozenset[str] | None:
         """The files whose bytes alone differ from another tree of this repository; None where more than that does."""
+        if root not in self._edited:
+            self._edited[root] = self._compared(root)
+        return self._edited[root]
+
+    def _compared(self, root: str) -> frozenset[str] | None:
         with reading("the folders", self._report):
             other, own = self._git.get(root), self._git.get(self._root)
             if not isinstance(other, pygit2.Tree) or not isinstance(own, pygit2.Tree):

@@ -1,8 +1,9 @@
 """Brings a release back to a stored revision: from the Secrets beside it, so that neither Git nor the forge is needed.
 
 In: a release as it stands and one of its stored revisions. Out: what was written, and what could not be brought back; the
-caller records it. A rollback of which nothing can go back is refused. Order of writes as in a sync: claim, objects, deletions, status. Killed at any line, the status still says
-that the objects are to be brought back, and the next job does it again from the start.
+caller records it. A rollback of which nothing can go back is refused. Order of writes as in a sync: claim, objects,
+deletions, status. Killed at any line, the status still says that the objects are to be brought back, and the next job does
+it again from the start.
 
 What can go back goes back. Left alone: CustomResourceDefinitions, Namespaces and PersistentVolumeClaims that are there, since
 their data would be lost or refused; Jobs, which would run again; whatever the API server refuses, which is named.

@@ -20,6 +20,7 @@ from towline.shared.release import Release
 from towline.worker.cache import Cache
 from towline.worker.decision import concluded, deadline_of, is_to_be_brought_back, to_judge
 from towline.worker.drift import Drift, drift_of
+from towline.worker.health.kinds import WAITS_FOR_ADDRESS
 from towline.worker.health.pods import finding
 from towline.worker.health.release import Judged, release_verdict, since_of
 from towline.worker.health.surroundings import Gives, nobody_gives
@@ -32,7 +33,7 @@ STUCK_SECONDS = 2.0  # a rollback is carried out by the job that decides it; lat
 FIRST_PAUSE_SECONDS = 2.0  # after a question whose job came to nothing
 LONGEST_PAUSE_SECONDS = 30.0
 MISSING = Verdict(health=Health.UNKNOWN, reason="is not there")
-AWAITED = Verdict(health=Health.PROGRESSING, reason="waits for an address")
+AWAITED = Verdict(health=WAITS_FOR_ADDRESS[0], reason=WAITS_FOR_ADDRESS[1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,16 +216,18 @@ def confirmed(tracked: Tracked, cache: Cache, *, at: float) -> list[Drift]:
 def _drifts(tracked: Tracked, cache: Cache, *, at: float) -> Iterator[tuple[Drift, float]]:
     """What differs, and when that is believed.
 
-    What was seen before the record was written may be what the sync then put right, or may have been done meanwhile: the
-    watches tell when they had their time.
+    Nothing while a sync runs: it writes objects before it records them. What was seen before the record was written may be
+    what the sync then put right, or may have been done meanwhile: the watches tell when they had their time.
     """
+    if tracked.release.is_unfinished:
+        return
     recorded = number_of(tracked.release.resource_version)
     for one in tracked.release.status.objects:
         key = one.key
         seen = cache.members.get(key)
         version = seen.version if seen is not None else cache.gone_at(key)
         is_known = version > 0 or (cache.is_listed(key) and key.kind != "Job")  # of a Job its TTL may be over
-        drift = drift_of(tracked.release, one, seen)
+        drift = drift_of(one, seen)
         if drift is None or not is_known or (key in tracked.written and version <= tracked.floor):
             continue
         settled = at if version > recorded else tracked.seen_at + SETTLE_SECONDS
