@@ -98,7 +98,7 @@ def _show_releases(answer: Json) -> None:
             short(each["stableRevision"]),
             ago(each["syncedAt"], now=now),
             (f"pinned to {short(each['pinned'])}; " if each["pinned"] else "")
-            + (each["error"] or each["message"]),
+            + (each["error"] or "; ".join([each["message"], *_drift(each)])),
         )
         for each in answer["releases"]
     ]
@@ -106,6 +106,12 @@ def _show_releases(answer: Json) -> None:
         print_table(("RELEASE", "PHASE", "HEALTH", "REVISION", "STABLE", "SYNCED", "MESSAGE"), rows)
     else:
         click.echo("no releases")
+
+
+def _drift(release: Json) -> list[str]:
+    """That objects differ from what was applied, for one line of a table."""
+    count = len(release["drift"])
+    return [f"{count} {'object differs' if count == 1 else 'objects differ'}"] if count else []
 
 
 def _show_release(release: Json) -> None:
@@ -117,6 +123,7 @@ def _show_release(release: Json) -> None:
             ("health", release["health"]),
             ("message", release["message"]),
             ("error", release["error"]),
+            *(("drift", line) for line in release["drift"]),
             ("revision", release["revision"]),
             ("stable", release["stableRevision"]),
             ("pinned", release["pinned"]),

@@ -123,6 +123,9 @@ class Release(Answer):
     health: str = ""
     message: str = ""
     error: str = Field("", description="why the last attempt failed before it could be recorded")
+    drift: list[str] = Field(
+        default=[], description="what differs from what was applied and is not put back, and who changed it"
+    )
     suspended: bool = False
     pinned: str = ""
     cluster: str = ""

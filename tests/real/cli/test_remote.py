@@ -76,6 +76,13 @@ def test_status_of_one_release_shows_its_history(run: Run, context: Context) -> 
     assert "0.500" in answer.stdout
 
 
+def test_status_says_which_objects_differ_from_what_was_applied(run: Run, context: Context) -> None:
+    show(context, "staging/orders", message="all is well", drift=["Service shop/orders was deleted"])
+
+    assert "all is well; 1 object differs" in run("status").stdout
+    assert "drift       Service shop/orders was deleted" in run("status", "staging/orders").stdout
+
+
 def test_sync_enqueues_and_names_the_job(run: Run, context: Context) -> None:
     show(context, "staging/orders")
 
