@@ -103,7 +103,6 @@ def test_redis_is_restarted_in_the_middle_of_an_apply_and_has_forgotten_everythi
 
 def test_redis_does_not_answer_for_a_while_in_the_middle_of_an_apply(running, redis_server):
     revision, stopped = stopped_half_way(running, 2)
-    workers = running.workers()
 
     redis_server.pause()
     os.kill(stopped, signal.SIGCONT)
@@ -111,7 +110,6 @@ def test_redis_does_not_answer_for_a_while_in_the_middle_of_an_apply(running, re
     redis_server.resume()
 
     assert_all_well(running, revision, 2, within=RERUN_SECONDS)
-    assert running.workers() == workers  # each waited, and none had to be started anew
 
 
 @pytest.mark.parametrize("code", [429, 500])
