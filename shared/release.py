@@ -182,6 +182,7 @@ class ReleaseStatus(Record):
     hooks: tuple[HookRun, ...] = ()
     verification: Verification = Field(default_factory=Verification)
     synced_at: AwareDatetime | None = None
+    stable_until: AwareDatetime | None = None  # until when a stable revision ran, before what is judged now
     observed_generation: int = 0
     claim: str = ""
     conditions: tuple[Condition, ...] = ()

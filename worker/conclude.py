@@ -24,7 +24,8 @@ from towline.shared.views import ReleaseView
 from towline.shared.wanted import Lease
 from towline.worker.decision import (
     concluded,
-    has_failed,
+    is_accepted,
+    is_ill,
     is_to_be_brought_back,
     may_wait,
     rollback_failed,
@@ -84,11 +85,11 @@ def _concluded(tools: Tools, name: ReleaseName, view: ReleaseView, lease: Lease)
         now = place.now()
         gives = tools.addresses(place.environment).gives
         verdict = verdict_of(place.target, release, now=now, gives=gives)
-    status = concluded(release, verdict.health, verdict.reason, now=now)
-    if status is not None and has_failed(release.status, status):
+    status = concluded(release, verdict.health, verdict.reason, now=now, is_old=verdict.is_old)
+    if status is not None and is_ill(release.status, status):
         with stages("cause"):
             cause = why(place, release, verdict)
-        status = concluded(release, verdict.health, cause.text, now=now)
+        status = concluded(release, verdict.health, cause.text, now=now, is_old=verdict.is_old)
         status = told(status, release.status.judged_revision, cause) if status else None
         reason = cause.reason
     status = together(tools, place, release, status, verdict.health, now=now)
@@ -139,6 +140,8 @@ def _tell_revision(tools: Tools, place: Standing, before: ReleaseStatus, status:
     """How far the judged revision got, for whoever asks whether it is live."""
     states = {Phase.HEALTHY: "healthy", Phase.ROLLING_BACK: "rolled back", Phase.FAILED: "failed"}
     state = states.get(status.phase) if status.phase else None
+    if is_accepted(before, status):
+        state = "healthy"
     names, repository = [str(place.name)], place.repository.name
     if before.pending is not None and before.pending.revision != before.revision:  # its hooks failed
         tools.views.touch(repository, before.pending.revision, names, "failed", text=status.message)

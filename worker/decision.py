@@ -30,26 +30,30 @@ from towline.shared.release import (
     ReleaseStatus,
     StoredRevision,
 )
+from towline.worker.health.verdict import WELL
 
 UNDER_WAY = (
     Phase.VERIFYING,
     Phase.ROLLING_BACK,
 )  # what is refused meanwhile does not end what is being verified
-WELL = (Health.HEALTHY, Health.SUSPENDED)  # a declared pause or suspension is what was asked for
+BEFORE_IT = "not healthy, as before this revision"
 
 
-def concluded(release: Release, health: Health, reason: str, *, now: datetime) -> ReleaseStatus | None:
+def concluded(
+    release: Release, health: Health, reason: str, *, now: datetime, is_old: bool = False
+) -> ReleaseStatus | None:
     """The status when this verdict is final or changes what is known, None otherwise.
 
-    It is the same status where a step is healthy, and the next one is to be taken.
+    It is the same status where a step is healthy, and the next one is to be taken. `is_old`: what is not well was so under
+    the stable revision before, and is no reason to go back to that.
     """
     if _is_prepared(release.status):
         return _prepared(release, health, reason, now)
     match release.status.phase:
         case Phase.VERIFYING:
-            return _verified(release, health, reason, now)
+            return _verified(release, health, reason, now, is_old)
         case Phase.ROLLING_BACK if is_brought_back(release.status):
-            return _brought_back(release.status, health, reason, now)
+            return _brought_back(release.status, health, reason, now, is_old)
         case Phase.HEALTHY:
             return _turned_bad(release, reason, now) if health is Health.FAILED else None
         case Phase.FAILED if release.status.health in WELL:  # of what was refused: the one before runs on
@@ -78,8 +82,14 @@ def may_wait(status: ReleaseStatus, now: datetime) -> bool:
     return since is not None and now < since + timedelta(seconds=status.verification.timeout_seconds)
 
 
-def has_failed(before: ReleaseStatus, after: ReleaseStatus) -> bool:
-    """Whether this conclusion is that the revision that was judged has failed."""
+def is_accepted(before: ReleaseStatus, after: ReleaseStatus) -> bool:
+    """Whether this conclusion is that the revision that was verified is good, whatever else is not."""
+    newest = next((one for one in after.history if one.revision == before.revision), None)
+    return before.phase is Phase.VERIFYING and newest is not None and newest.result is Result.HEALTHY
+
+
+def is_ill(before: ReleaseStatus, after: ReleaseStatus) -> bool:
+    """Whether this conclusion needs a cause: something is not well."""
     return after.health is Health.FAILED or (before.pending is not None and after.pending is None)
 
 
@@ -192,14 +202,18 @@ def hook_failed(release: Release, cause: str, *, now: datetime, logs: Sequence[s
     )
 
 
-def _verified(release: Release, health: Health, reason: str, now: datetime) -> ReleaseStatus | None:
+def _verified(
+    release: Release, health: Health, reason: str, now: datetime, is_old: bool
+) -> ReleaseStatus | None:
     status = release.status
     if health in WELL:
         return status if status.pending else stable(status, health, reason, now=now)
     late = _lateness(status, now)
-    if health is Health.FAILED or late:
+    if health is not Health.FAILED and not late:
+        return None
+    if not is_old:
         return failed(release, late + reason, now=now)
-    return None
+    return status if status.pending else stable(status, Health.FAILED, late + reason, now=now)
 
 
 def _lateness(status: ReleaseStatus, now: datetime) -> str:
@@ -210,7 +224,11 @@ def _lateness(status: ReleaseStatus, now: datetime) -> str:
 
 
 def stable(status: ReleaseStatus, health: Health, reason: str, *, now: datetime) -> ReleaseStatus:
-    """This revision is healthy: the one to go back to from now on. A newer one that was refused meanwhile stays said."""
+    """This revision is healthy: the one to go back to from now on. A newer one that was refused meanwhile stays said.
+
+    So is one of which only what failed before it has failed, and that is said too.
+    """
+    is_well = health in WELL
     stored = [
         one.model_copy(update={"stable_at": now}) if one.revision == status.revision else one
         for one in status.stored
@@ -220,17 +238,17 @@ def stable(status: ReleaseStatus, health: Health, reason: str, *, now: datetime)
     is_behind = newest is not None and (
         newest.result is Result.REFUSED or (is_newer and newest.result is Result.FAILED)
     )
-    message = reason
+    message = reason if is_well else f"{BEFORE_IT}: {reason}"
     if newest is not None and is_behind:
         what = (
             "was refused, nothing was written"
             if newest.result is Result.REFUSED
             else "failed before it was applied"
         )
-        message = f"{short(newest.revision)} {what}: {newest.cause}"
+        message = f"{short(newest.revision)} {what}: {newest.cause}{'' if is_well else f'; {message}'}"
     return status.model_copy(
         update={
-            "phase": Phase.FAILED if is_behind else Phase.HEALTHY,
+            "phase": Phase.FAILED if is_behind or not is_well else Phase.HEALTHY,
             "health": health,
             "stable_revision": status.revision,
             "stored": tuple(stored),
@@ -281,15 +299,19 @@ def failed(
     return status.model_copy(update=update)
 
 
-def _brought_back(status: ReleaseStatus, health: Health, reason: str, now: datetime) -> ReleaseStatus | None:
+def _brought_back(
+    status: ReleaseStatus, health: Health, reason: str, now: datetime, is_old: bool = False
+) -> ReleaseStatus | None:
+    text = rolled_back_text(status)
     if health in WELL:
-        return status.model_copy(
-            update={"phase": Phase.ROLLED_BACK, "health": health, "message": rolled_back_text(status)}
-        )
+        return status.model_copy(update={"phase": Phase.ROLLED_BACK, "health": health, "message": text})
     late = _lateness(status, now)
-    if health is Health.FAILED or late:
+    if health is not Health.FAILED and not late:
+        return None
+    if not is_old:
         return rollback_failed(status, late + reason)
-    return None
+    told = {"phase": Phase.ROLLED_BACK, "health": Health.FAILED, "message": f"{text}; {BEFORE_IT}: {reason}"}
+    return status.model_copy(update=told)
 
 
 def rolled_back_text(status: ReleaseStatus) -> str:

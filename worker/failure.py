@@ -13,7 +13,7 @@ import structlog
 from towline.shared.errors import TowlineError
 from towline.shared.model import Object, Result
 from towline.shared.objects import is_secret
-from towline.shared.release import Failure, HistoryEntry, Release, ReleaseStatus
+from towline.shared.release import Failure, Release, ReleaseStatus
 from towline.worker.cause import Cause, cause_of
 from towline.worker.health.release import ReleaseVerdict
 from towline.worker.state import Standing
@@ -42,8 +42,8 @@ def _secrets(place: Standing, release: Release) -> Sequence[Object]:
 
 def told(status: ReleaseStatus, revision: str, cause: Cause) -> ReleaseStatus:
     """The status whose newest failed attempt at this revision tells its cause."""
-    at = next((n for n, one in enumerate(status.history) if _is_failed(one, revision)), None)
-    if at is None:
+    at = next((n for n, one in enumerate(status.history) if one.revision == revision), None)
+    if at is None or status.history[at].result not in (Result.FAILED, Result.ROLLED_BACK):
         return status
     failure = Failure(
         object=str(cause.object or ""),
@@ -55,7 +55,3 @@ def told(status: ReleaseStatus, revision: str, cause: Cause) -> ReleaseStatus:
     )
     entry = status.history[at].model_copy(update={"failure": failure, "logs": cause.logs})
     return status.model_copy(update={"history": (*status.history[:at], entry, *status.history[at + 1 :])})
-
-
-def _is_failed(entry: HistoryEntry, revision: str) -> bool:
-    return entry.revision == revision and entry.result in (Result.FAILED, Result.ROLLED_BACK)

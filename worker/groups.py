@@ -19,7 +19,8 @@ from towline.shared.jobs import QueueName, conclude_call
 from towline.shared.model import Health, Phase, ReleaseName, Result, Trigger
 from towline.shared.release import Release, ReleaseStatus
 from towline.shared.views import Touched
-from towline.worker.decision import WELL, failed
+from towline.worker.decision import failed, is_accepted
+from towline.worker.health.verdict import WELL
 from towline.worker.state import Standing
 from towline.worker.tools import Tools
 
@@ -115,8 +116,12 @@ def together(
     now: datetime,
 ) -> ReleaseStatus | None:
     """The conclusion that a release comes to with its group. Raises ClusterError, ClusterDown."""
-    if not has_mates(release.status) or (alone is not None and alone.health is Health.FAILED):
+    if not has_mates(release.status):
         return alone
+    if alone is not None and alone.health is Health.FAILED:
+        if not is_accepted(release.status, alone):
+            return alone
+        health = Health.HEALTHY  # for all that this revision is to answer for
     return with_mates(release, alone, health, _read(tools, place, release), now=now)
 
 

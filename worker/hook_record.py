@@ -17,7 +17,7 @@ from towline.shared.release import HistoryEntry, Release, ReleaseStatus
 from towline.shared.wanted import Wanted
 from towline.worker.decision import failed, hook_failed
 from towline.worker.outcome import Counts, Outcome, announce, put_on_record
-from towline.worker.record import entry_with_commit, with_step
+from towline.worker.record import entry_with_commit, stable_until, with_step
 from towline.worker.stages import Stages
 from towline.worker.state import State
 from towline.worker.steps import Step
@@ -80,5 +80,5 @@ def _running(
     elif not before.revision:
         update |= {"phase": Phase.VERIFYING, "health": Health.PROGRESSING}
     if not state.continued:
-        update["history"] = (entry, *before.history)
+        update |= {"history": (entry, *before.history), "stable_until": stable_until(before, entry)}
     return before.model_copy(update=update)

@@ -41,6 +41,7 @@ def record(tools: Tools, state: State, wanted: Wanted, written: Written, stages:
         update={
             **state.identity,
             **_applied_from(stored, state.now()),
+            "stable_until": before.stable_until if state.continued else stable_until(before, entry),
             "pending": written.pending,
             "hooks": written.hooks,
             "message": f"applied {short(wanted.revision)}; {steps}waiting until it is healthy",
@@ -67,6 +68,7 @@ def returned(tools: Tools, standing: Standing, wanted: Wanted, restored: Restore
     status = before.model_copy(
         update={
             **_applied_from(written.stored, now),
+            "stable_until": stable_until(before, entry),
             "message": f"went back to {short(wanted.revision)}; waiting until it is healthy{pinned}",
             "quarantined": _left_behind(before.quarantined, wanted.revision, now),
             "history": with_new(before.history, entry),
@@ -139,6 +141,13 @@ def _applied_from(stored: StoredRevision, now: datetime) -> dict[str, object]:
         "pending": None,
         "synced_at": now,
     }
+
+
+def stable_until(before: ReleaseStatus, entry: HistoryEntry) -> datetime | None:
+    """Until when a stable revision ran: this attempt ended that, or one before it that never became stable."""
+    if not before.stable_revision:
+        return None
+    return entry.started_at if before.revision == before.stable_revision else before.stable_until
 
 
 def _left_behind(quarantined: Quarantine | None, revision: str, now: datetime) -> Quarantine | None:

@@ -110,6 +110,8 @@ def _resume(tools: Tools, place: Standing, release: Release, operator: str) -> s
         "message": f"resumed by {operator}; waiting until it is healthy",
         "synced_at": place.now(),
     }
+    if release.status.revision == release.status.stable_revision:
+        told["stable_until"] = place.now()
     bad = release.status.quarantined
     if bad is not None and not is_brought_back(release.status):
         told |= {

@@ -95,10 +95,11 @@ def followed(before: Tracked | None, release: Release, *, now: float) -> Tracked
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """A release as its watches show it: `health` is None while it cannot be told."""
+    """A release as its watches show it: `health` is None while it cannot be told; the rest as in ReleaseVerdict."""
 
     health: Health | None
     look_again_at: datetime | None = None
+    is_old: bool = False
 
 
 def view_of(
@@ -123,8 +124,9 @@ def view_of(
     verdict = release_verdict(
         [_judged(cache, key, now=now, since=since, limits=limits, gives=gives) for key in keys],
         since=since,
+        stable_until=release.status.stable_until,
     )
-    return View(health=verdict.health, look_again_at=verdict.look_again_at)
+    return View(health=verdict.health, look_again_at=verdict.look_again_at, is_old=verdict.is_old)
 
 
 def _is_fresh(tracked: Tracked, cache: Cache, key: ObjectKey) -> bool:
@@ -147,7 +149,7 @@ def _judged(
     return Judged(key=key, verdict=seen.verdict, found=found)
 
 
-def question_of(tracked: Tracked, health: Health | None, *, at: float, now: datetime) -> Question | None:
+def question_of(tracked: Tracked, view: View, *, at: float, now: datetime) -> Question | None:
     """What the conclude job would do something about, None when it would change nothing."""
     release = tracked.release
     status = release.status
@@ -160,8 +162,8 @@ def question_of(tracked: Tracked, health: Health | None, *, at: float, now: date
         return Question(about="rollback", queue=QueueName.URGENT) if is_stuck else None
     if release.is_unfinished:  # a sync runs, or is run again, and judging comes after it
         return None
-    health = health or Health.UNKNOWN
-    if concluded(release, health, "", now=now) is None:
+    health = view.health or Health.UNKNOWN
+    if concluded(release, health, "", now=now, is_old=view.is_old) is None:
         return None
     is_good = health in (Health.HEALTHY, Health.SUSPENDED)
     return Question(

@@ -65,7 +65,7 @@ def verdict_of(
     findings = in_parallel(lambda workload: _found(target, workload, moment), unsettled)
     found = {workload.key: one for workload, one in zip(unsettled, findings, strict=True)}
     judged = [replace(one, found=found.get(one.key, NOTHING)) for one, _ in read]
-    return release_verdict(judged, since=moment.since)
+    return release_verdict(judged, since=moment.since, stable_until=release.status.stable_until)
 
 
 def _read(

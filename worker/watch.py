@@ -217,7 +217,7 @@ class Watcher:
             drifted(self.watching.metrics, name_of(tracked.release), drift)
             if tracked.release.status.verification.drift is not DriftMode.OFF:
                 self.drifting.add(set_id)
-        question = question_of(tracked, view.health, at=at, now=now)
+        question = question_of(tracked, view, at=at, now=now)
         seconds = look_in(tracked, view, at=at, now=now)
         if seconds is not None:
             self.due[set_id] = at + seconds

@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 
 from towline.shared.model import Health, ObjectKey, Phase
 from towline.shared.release import ReleaseStatus
+from towline.worker.health.case import CLOCKS_SECONDS
 from towline.worker.health.fault import NOTHING, Fault, Finding
 from towline.worker.health.surroundings import ADDRESSED
-from towline.worker.health.verdict import ORDER, Verdict, worst
+from towline.worker.health.verdict import ORDER, UNSETTLED, WELL, Verdict, worst
 from towline.worker.health.workload import WORKLOADS
 
 
@@ -37,7 +38,8 @@ class ReleaseVerdict:
     """The health of a release and why; `object` is what decided, None where all are healthy.
 
     `reason` and `fault` hold words of the cluster, in which there may be secrets: see worker/cause.py.
-    `look_again_at`: from when the same cluster would be judged otherwise.
+    `look_again_at`: from when the same cluster would be judged otherwise. `is_old`: all would be well without objects that
+    were the same before what is judged began, and are not its fault.
     """
 
     health: Health
@@ -45,19 +47,37 @@ class ReleaseVerdict:
     object: ObjectKey | None = None
     fault: Fault | None = None
     look_again_at: datetime | None = None
+    is_old: bool = False
 
 
 def is_open(verdict: Verdict) -> bool:
     """Whether the pods behind an object of this verdict are worth a look."""
-    return verdict.health in (Health.PROGRESSING, Health.FAILED)
+    return verdict.health in UNSETTLED
 
 
-def release_verdict(judged: Sequence[Judged], *, since: datetime | None = None) -> ReleaseVerdict:
+def release_verdict(
+    judged: Sequence[Judged], *, since: datetime | None = None, stable_until: datetime | None = None
+) -> ReleaseVerdict:
     """The verdict of the worst object; a fault at the pods counts before what their workload says minutes later.
 
-    `since`: when the sync that is judged began.
+    `since`: when the sync that is judged began. `stable_until`: until when a stable revision ran; objects that are as they
+    were then count only where all others are well.
     """
     judged = [_excused(_borne(one), since) for one in judged]
+    old = [one for one in judged if _is_old(one, stable_until)]
+    verdict = _verdict([one for one in judged if one not in old])
+    return replace(_verdict(old), is_old=True) if old and verdict.health in WELL else verdict
+
+
+def _is_old(one: Judged, stable_until: datetime | None) -> bool:
+    """Whether this object is unsettled, and nobody has changed it since a stable revision ran."""
+    since = one.verdict.unchanged_since
+    if since is None or stable_until is None:
+        return False
+    return (stable_until - since).total_seconds() > CLOCKS_SECONDS
+
+
+def _verdict(judged: Sequence[Judged]) -> ReleaseVerdict:
     unsettled = [one for one in judged if one.is_open]
     for one in unsettled:
         fault = one.found.fault

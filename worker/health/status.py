@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from towline.shared.model import Health, Object
@@ -101,6 +102,26 @@ def conditions_of(object: Object) -> Mapping[str, Condition]:
     """The conditions of its status by type; of two of one type the later one counts."""
     found = part(object, "status").get("conditions")
     return {each.type: each for each in entries(found, generation_of(object))}
+
+
+def last_change(object: Object) -> datetime | None:
+    """When somebody last changed a field of it, its status included: whole seconds, by the API server's clock.
+
+    Every writer has an entry in `metadata.managedFields`, whose time is that of its last change; see
+    https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management
+    """
+    entries = part(object, "metadata").get("managedFields")
+    times = [_time(mapping(each).get("time")) for each in entries] if isinstance(entries, list) else []
+    return max((one for one in times if one is not None), default=None)
+
+
+def _time(value: object) -> datetime | None:
+    """A time as an API server writes it, None for anything else."""
+    try:
+        found = datetime.fromisoformat(text(value))
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else None
 
 
 def is_true(conditions: Mapping[str, Condition], name: str) -> Condition | None:

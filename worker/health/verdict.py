@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from towline.shared import cel
 from towline.shared.model import Health, Object
@@ -16,11 +17,14 @@ from towline.worker.health.general import general
 from towline.worker.health.kinds import RULES
 from towline.worker.health.rule_table import rule_for
 from towline.worker.health.special import RULES as SPECIAL
-from towline.worker.health.status import Judgement, brief, generation_of, part, text
+from towline.worker.health.status import Judgement, brief, generation_of, last_change, part, text
 from towline.worker.health.surroundings import Gives, nobody_gives
 
 # Worst first: a release is what its worst object is.
 ORDER = (Health.FAILED, Health.UNKNOWN, Health.PROGRESSING, Health.SUSPENDED, Health.HEALTHY)
+
+UNSETTLED = (Health.FAILED, Health.PROGRESSING)
+WELL = (Health.HEALTHY, Health.SUSPENDED)  # a declared pause or suspension is what was asked for
 
 NO_RULES: Mapping[str, str] = {}
 
@@ -58,12 +62,14 @@ OWN_GROUPS = frozenset(
 class Verdict:
     """The health of an object or a release, and why, in words that an operator understands.
 
-    `run_of`: when the run was due that a CronJob is judged by, RFC 3339 in UTC; "" for all else.
+    `run_of`: when the run was due that a CronJob is judged by, RFC 3339 in UTC; "" for all else. `unchanged_since`: when
+    anybody changed an unsettled object last, its status included; None for others, and where it is not told.
     """
 
     health: Health
     reason: str
     run_of: str = ""
+    unchanged_since: datetime | None = None
 
 
 def judge(object: Object, *, rules: Mapping[str, str] = NO_RULES, gives: Gives = nobody_gives) -> Verdict:
@@ -74,7 +80,8 @@ def judge(object: Object, *, rules: Mapping[str, str] = NO_RULES, gives: Gives =
     """
     health, reason = _deleted(object) or _unseen(object) or _by_kind(object, rules, gives)
     told = brief(reason) or f"says that it is {health}"
-    return Verdict(health=health, reason=told, run_of=last_run(object))
+    since = last_change(object) if health in UNSETTLED else None
+    return Verdict(health=health, reason=told, run_of=last_run(object), unchanged_since=since)
 
 
 def has_health(group: str, kind: str, *, rules: Mapping[str, str] = NO_RULES) -> bool:

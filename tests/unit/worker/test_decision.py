@@ -12,6 +12,7 @@ from towline.shared.model import Health, Phase, Result
 from towline.shared.pending import Pending
 from towline.shared.release import HistoryEntry, Release, ReleaseStatus, StoredRevision, Verification
 from towline.worker.decision import concluded, is_late
+from towline.worker.record import stable_until
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 TIMEOUT, HOUR = timedelta(minutes=5), timedelta(hours=1)
@@ -48,7 +49,7 @@ def test_a_clock_that_was_set_back_delays_what_is_late_by_no_more_than_that():
     assert is_late(synced_before_the_step, NOW + HOUR + TIMEOUT + AFTER)
 
 
-STABLE, BEFORE, REFUSED = "a" * 40, "b" * 40, "c" * 40
+STABLE, BEFORE, REFUSED, NEWER = ("a" * 40, "b" * 40, "c" * 40, "d" * 40)
 
 
 def stable(*, watch: timedelta | None = None, is_refused: bool = False) -> Release:
@@ -108,3 +109,68 @@ def test_a_stable_revision_that_is_watched_goes_back_within_that_time(
     assert status is not None
     assert status.phase is phase
     assert status.stable_revision == (BEFORE if phase is Phase.ROLLING_BACK else STABLE)
+
+
+def after(first: Release, *, is_late: bool = False) -> Release:
+    """A newer revision of the release is verified."""
+    synced_at = NOW - HOUR if is_late else NOW
+    entry = HistoryEntry(revision=NEWER, result=Result.SYNCED)
+    update = {"revision": NEWER, "phase": Phase.VERIFYING, "health": Health.PROGRESSING}
+    more = {"synced_at": synced_at, "history": (entry, *first.status.history)}
+    return replace(first, status=first.status.model_copy(update=update | more))
+
+
+@pytest.mark.parametrize(
+    ("health", "is_late", "is_stable"),
+    [
+        (Health.FAILED, False, True),
+        (Health.PROGRESSING, False, None),
+        (Health.PROGRESSING, True, True),
+    ],
+)
+def test_a_revision_is_not_blamed_for_what_was_ill_before_it(
+    health: Health, is_late: bool, is_stable: bool | None
+):
+    one = after(stable(), is_late=is_late)
+
+    status = concluded(one, health, "Certificate shop/tls: expired", now=NOW, is_old=True)
+
+    if not is_stable:
+        assert status is None
+        return
+    assert status is not None
+    assert (status.phase, status.health, status.stable_revision) == (Phase.FAILED, Health.FAILED, NEWER)
+    assert status.quarantined is None
+    assert status.history[0].result is Result.HEALTHY
+    assert "as before this revision" in status.message
+    assert "expired" in status.message
+
+
+def test_what_was_ill_before_a_revision_does_not_make_its_rollback_fail():
+    failed = concluded(after(stable()), Health.FAILED, "it crashes", now=NOW)
+    assert failed is not None and failed.quarantined is not None
+    back = failed.quarantined.model_copy(update={"reverted_at": NOW})
+    again = failed.model_copy(update={"revision": STABLE, "quarantined": back, "synced_at": NOW})
+
+    status = concluded(plain_release(again), Health.FAILED, "expired", now=NOW, is_old=True)
+
+    assert status is not None
+    assert (status.phase, status.health) == (Phase.ROLLED_BACK, Health.FAILED)
+    assert "it crashes" in status.message
+    assert "expired" in status.message
+
+
+@pytest.mark.parametrize(
+    ("runs", "stable_before", "expected"),
+    [
+        pytest.param(STABLE, STABLE, NOW, id="the stable revision"),
+        pytest.param(NEWER, STABLE, NOW - HOUR, id="one that never became stable"),
+        pytest.param(NEWER, "", None, id="no revision was stable yet"),
+    ],
+)
+def test_a_stable_revision_ran_until_the_first_attempt_after_it(
+    runs: str, stable_before: str, expected: datetime | None
+):
+    before = ReleaseStatus(revision=runs, stable_revision=stable_before, stable_until=NOW - HOUR)
+    entry = HistoryEntry(revision="e" * 40, result=Result.SYNCED, started_at=NOW)
+    assert stable_until(before, entry) == expected

@@ -25,6 +25,7 @@ from towline.worker.tracked import (
     Asked,
     Question,
     Tracked,
+    View,
     again,
     confirmed,
     followed,
@@ -220,7 +221,7 @@ QUARANTINED = {"revision": "b" * 40}
     ],
 )
 def test_a_job_is_wanted_where_it_would_change_what_is_recorded(one, health, now, queue):
-    question = question_of(Tracked(release=one, seen_at=0.0), health, at=0.0, now=now)
+    question = question_of(Tracked(release=one, seen_at=0.0), View(health=health), at=0.0, now=now)
 
     assert (question.queue if question else None) is queue
 
@@ -230,7 +231,7 @@ def test_a_rollback_that_nobody_carries_out_is_asked_for(claim: str):
     one = release(phase="RollingBack", quarantined=QUARANTINED, claim=claim)
     tracked = Tracked(release=one, seen_at=0.0)
 
-    question = question_of(tracked, None, at=STUCK_SECONDS, now=NOW)
+    question = question_of(tracked, View(health=None), at=STUCK_SECONDS, now=NOW)
 
     assert question == Question(about="rollback", queue=QueueName.URGENT)
     assert look_in(tracked, view_of(tracked, cache_of(), at=0.5, now=NOW), at=0.5, now=NOW) == 1.5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from parts.pod_states import SYNC
@@ -65,6 +65,47 @@ def test_a_run_of_a_cron_job_that_failed_before_the_sync_does_not_fail_its_fix(
     verdict = judge({"apiVersion": "batch/v1", "kind": "CronJob", "status": run})
     one = replace(judged(Health.FAILED, "CronJob.batch"), verdict=verdict)
     assert release_verdict([one], since=SYNC + synced).health is expected
+
+
+def ill(health: Health, *, changed: timedelta) -> Judged:
+    """An object that is not well, and was changed last so long after SYNC."""
+    one = judged(health, "Certificate.cert-manager.io")
+    return replace(one, verdict=replace(one.verdict, unchanged_since=SYNC + changed))
+
+
+BEFORE, AFTER = timedelta(seconds=-3), timedelta(seconds=-1)  # a time is in whole seconds, and clocks differ
+
+
+@pytest.mark.parametrize("health", [Health.FAILED, Health.PROGRESSING])
+@pytest.mark.parametrize(
+    ("changed", "other", "expected"),
+    [
+        pytest.param(BEFORE, Health.HEALTHY, (None, True), id="as before"),
+        pytest.param(AFTER, Health.HEALTHY, (None, False), id="changed since"),
+        pytest.param(BEFORE, Health.PROGRESSING, (Health.PROGRESSING, False), id="another is not ready"),
+        pytest.param(BEFORE, Health.FAILED, (Health.FAILED, False), id="another fails"),
+    ],
+)
+def test_what_was_ill_under_the_stable_revision_counts_only_where_all_else_is_well(
+    health: Health, changed: timedelta, other: Health, expected: tuple[Health | None, bool]
+) -> None:
+    one = release_verdict([ill(health, changed=changed), judged(other)], stable_until=SYNC)
+    assert (one.health, one.is_old) == (expected[0] or health, expected[1])
+
+
+def test_without_a_stable_revision_before_it_a_revision_answers_for_everything() -> None:
+    assert not release_verdict([ill(Health.FAILED, changed=BEFORE)]).is_old
+
+
+def test_an_object_is_as_it_is_since_anybody_changed_it_last() -> None:
+    entries = [{"time": "2026-11-24T11:00:00Z"}, {"time": "2026-11-24T12:00:00Z"}, {"time": "soon"}, {}, 7]
+    metadata: dict[str, object] = {"managedFields": entries}
+    broken = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "status": {"phase": "Failed"}}
+    well = {**broken, "status": {"phase": "Succeeded"}}
+
+    assert judge(broken).unchanged_since == datetime(2026, 11, 24, 12, tzinfo=UTC)
+    assert judge(well).unchanged_since is None
+    assert judge({**broken, "metadata": {"managedFields": "none"}}).unchanged_since is None
 
 
 def test_the_time_to_look_again_is_the_earliest_of_what_is_open() -> None:
