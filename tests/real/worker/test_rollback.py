@@ -409,7 +409,7 @@ def test_what_kubectl_says_in_the_spec_counts_too(engine, stable, control_plane,
 
 
 def test_a_refused_commit_does_not_end_the_verification_of_the_one_before(engine):
-    engine.deploy({ORDERS: good(1)})
+    revision = engine.deploy({ORDERS: good(1)})
 
     engine.deploy({ORDERS: deployment("orders", label="else")})
 
@@ -417,3 +417,4 @@ def test_a_refused_commit_does_not_end_the_verification_of_the_one_before(engine
     assert status.stable_revision == status.revision
     assert "was refused" in status.message
     assert [one.result for one in status.history] == [Result.REFUSED, Result.HEALTHY]
+    assert engine.tools.views.revision("shop", revision)["staging/orders"].state == "healthy"
