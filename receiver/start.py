@@ -7,7 +7,9 @@ again when it is killed; a delivery that it was answering is shown as failed by 
 from __future__ import annotations
 
 import logging
+import threading
 from typing import Any
+from wsgiref.util import setup_testing_defaults
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication
@@ -77,12 +79,20 @@ def settings(config: Config) -> dict[str, Any]:
         "preload_app": True,
         "control_socket_disable": True,
         "post_fork": _ends_with_parent,
+        "post_worker_init": _warms_up,
         "proc_name": "towline-receiver",
     }
 
 
 def _ends_with_parent(arbiter: Any, worker: Any) -> None:  # noqa: ANN401 - gunicorn's
     die_with_parent(worker.ppid)
+
+
+def _warms_up(worker: Any) -> None:  # noqa: ANN401 - gunicorn's
+    """Connect to Redis and run the application once, so that the first delivery is answered as fast as the others."""
+    environ: dict[str, Any] = {"PATH_INFO": "/readyz"}
+    setup_testing_defaults(environ)
+    threading.Thread(target=worker.wsgi, args=(environ, lambda *_: None), daemon=True).start()
 
 
 def serve(config: Config) -> int:

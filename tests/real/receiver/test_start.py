@@ -47,6 +47,17 @@ def test_it_starts_before_redis_does(receiver: Intake) -> None:
     assert second.json["jobs"]
 
 
+def test_it_is_connected_to_redis_before_the_first_delivery(receiver: Intake) -> None:
+    receiver.redis.start()
+    try:
+        receiver.start()
+        with receiver.redis.client() as client:
+            eventually(lambda: [one for one in client.client_list() if one["id"] != str(client.client_id())])
+    finally:
+        receiver.process.stop()
+        receiver.redis.stop()
+
+
 def test_sigterm_ends_it_and_its_child(receiver: Intake) -> None:
     receiver.start()
     pid, (child,) = receiver.process.pid, children(receiver.process.pid)
