@@ -16,7 +16,8 @@
     ├─ Unavailable            503    retry = True, retry_after
     │  ├─ RedisDown
     │  ├─ ClusterDown
-    │  └─ ForgeDown
+    │  ├─ ForgeDown
+    │  └─ NotGoneYet               no attempt has failed: it is looked for again
     ├─ GitError               422
     │  ├─ RevisionMissing
     │  ├─ MirrorDamaged       503    retry = True; the next fetch clones anew
@@ -188,6 +189,10 @@ class ClusterDown(Unavailable):
 
 class ForgeDown(Unavailable):
     """A Git server does not answer."""
+
+
+class NotGoneYet(Unavailable):
+    """What is being deleted and has to go first; to look again is no attempt that failed."""
 
 
 class GitError(TowlineError):

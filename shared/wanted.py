@@ -132,6 +132,7 @@ class Wanted(BaseModel):
     pin: bool = False  # stay there, whatever is pushed
     after: tuple[str, ...] = ()  # releases that are to be healthy, or gone, first
     goes_on: str = ""  # the attempt whose step was found healthy, so that the next one is to be taken
+    waits_since: float = 0.0  # when its first try began, where it waits for what is being deleted
 
     @property
     def pinned_to(self) -> str:

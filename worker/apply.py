@@ -2,8 +2,9 @@
 
 In: a Plan that `dry_run` has checked, and `claim`, which raises when another attempt has taken the release. Out: Applied.
 A refusal half-way is a value (`problems`), since what was applied before it must be recorded; a first install that is
-refused is undone and raised as PlanRefused, and so is the refusal of a single write. State: the objects in the cluster.
-Killed half-way: the record still says what was there before, so the next run finds the rest and ends in the same state.
+refused is undone and raised as PlanRefused, and so is the refusal of a single write; but never what is only still being
+deleted: the API server took that apply. State: the objects in the cluster. Killed half-way: the record still says what was
+there before, so the next run finds the rest and ends in the same state.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from towline.worker.policy import Placed
 from towline.worker.send import Sent, TakenOver, send
 from towline.worker.target import Target
 from towline.worker.undo import undo
-from towline.worker.waiting import GONE_SECONDS, TERMINATING, await_gone, await_served, until
+from towline.worker.waiting import TERMINATING, await_gone, await_served, until
 
 Claim = Callable[[], None]
 
@@ -64,39 +65,37 @@ class Outcome:
     is_in_the_way: bool = False
 
 
-def apply(target: Target, plan: Plan, *, claim: Claim, gone_seconds: float = GONE_SECONDS) -> Applied:
-    """Write what the plan says. Raises PlanRefused (nothing of it is left), ClusterDown, and what `claim` raises.
-
-    `gone_seconds`: how long what is being deleted is waited for.
-    """
+def apply(target: Target, plan: Plan, *, claim: Claim) -> Applied:
+    """Write what the plan says. Raises PlanRefused (nothing of it is left), ClusterDown, and what `claim` raises."""
     if not plan.is_checked:
         raise ValueError("a plan is applied only after its dry run")
     outcomes: list[Outcome] = []
     stages = plan.stages()
     for index, stage in enumerate(stages):
         claim()
-        outcomes += in_parallel(partial(_outcome, target, plan, gone_seconds), stage)
-        if any(one.problems for one in outcomes):
-            if plan.is_atomic:
-                refuse([problem for one in outcomes for problem in one.problems])
-            if plan.is_install:
+        outcomes += in_parallel(partial(_outcome, target, plan), stage)
+        if bad := [one for one in outcomes if one.problems]:
+            is_refused = not all(one.is_in_the_way for one in bad)
+            if is_refused and plan.is_atomic:
+                refuse([problem for one in bad for problem in one.problems])
+            if is_refused and plan.is_install:
                 _give_up_install(target, plan, outcomes, not_reached=stages[index + 1 :])
             break
     return _applied(plan, outcomes)
 
 
-def _outcome(target: Target, plan: Plan, gone_seconds: float, item: Placed) -> Outcome:
+def _outcome(target: Target, plan: Plan, item: Placed) -> Outcome:
     try:
-        return Outcome(item=item, sent=_write(target, plan, item, gone_seconds))
+        return Outcome(item=item, sent=_write(target, plan, item))
     except ClusterError as error:
         problems = tuple(problems_of(item, error))
         return Outcome(item=item, problems=problems, is_in_the_way=error.reason == TERMINATING)
 
 
-def _write(target: Target, plan: Plan, item: Placed, gone_seconds: float) -> Sent:
+def _write(target: Target, plan: Plan, item: Placed) -> Sent:
     cluster = target.deployer
     if item.key in plan.recreate:
-        _delete_old(target, plan, item.key, gone_seconds)
+        _delete_old(target, plan, item.key)
     elif (live := plan.live.get(item.key)) is not None:
         adopt(cluster, item, live)
     sent = _send_when_served(target, plan, item)
@@ -104,14 +103,14 @@ def _write(target: Target, plan: Plan, item: Placed, gone_seconds: float) -> Sen
     if is_terminating(sent.answer):
         # The server took the apply, and the object will be gone all the same.
         uid = str(metadata_of(sent.answer).get("uid"))
-        await_gone(cluster, item.key, uid=uid, seconds=gone_seconds)
+        await_gone(cluster, item.key, uid=uid)
         sent = send(cluster, item, set_id=plan.set_id, dry_run=False)
     if rank_of(item.key) is Rank.FOUNDATION:
         await_served(cluster, sent.answer, item.key)
     return sent
 
 
-def _delete_old(target: Target, plan: Plan, key: ObjectKey, gone_seconds: float) -> None:
+def _delete_old(target: Target, plan: Plan, key: ObjectKey) -> None:
     """Make room for the replacement, which the dry run has judged. Raises ClusterError where it is not ours any more."""
     live = read_metadata(target.deployer, key)
     if live is None:
@@ -124,7 +123,7 @@ def _delete_old(target: Target, plan: Plan, key: ObjectKey, gone_seconds: float)
     version = str(metadata_of(live).get("resourceVersion"))
     resource = target.deployer.preferred(key.group, key.kind)
     target.deployer.delete(resource, key.name, key.namespace, uid=uid, resource_version=version)
-    await_gone(target.deployer, key, uid=uid, seconds=gone_seconds)
+    await_gone(target.deployer, key, uid=uid)
 
 
 def _send_when_served(target: Target, plan: Plan, item: Placed) -> Sent:

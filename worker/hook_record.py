@@ -80,5 +80,7 @@ def _running(
     elif not before.revision:
         update |= {"phase": Phase.VERIFYING, "health": Health.PROGRESSING}
     if not state.continued:
-        update |= {"history": (entry, *before.history), "stable_until": stable_until(before, entry)}
+        is_known = not state.has_followed(wanted)
+        until = stable_until(before, entry, is_known=is_known)
+        update |= {"history": (entry, *before.history), "stable_until": until}
     return before.model_copy(update=update)

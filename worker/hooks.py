@@ -40,7 +40,7 @@ from towline.worker.render.rendered import Rendered
 from towline.worker.send import as_member
 from towline.worker.state import State
 from towline.worker.target import Target
-from towline.worker.waiting import await_gone
+from towline.worker.waiting import RUN_GONE_SECONDS, await_gone
 
 MOMENTS = {Hook.PRE_SYNC: Moment.PRE_SYNC, Hook.POST_SYNC: Moment.POST_SYNC}
 NAME_LENGTH = 63  # a Job's name becomes a label of its pods
@@ -169,7 +169,8 @@ def _start(target: Target, mark: str, item: Placed) -> Sequence[Problem]:
             if not is_ours(live, target.set_id):
                 return [item.problem("is there already and is no hook of this release; rename one of them")]
             _delete(target, item.key, live)
-            await_gone(target.deployer, item.key, uid=str(metadata_of(live).get("uid")))
+            uid = str(metadata_of(live).get("uid"))
+            await_gone(target.deployer, item.key, uid=uid, seconds=RUN_GONE_SECONDS)
         target.deployer.apply(as_run(item.object, target.set_id, mark), force=False)
     except ClusterError as error:
         return problems_of(item, error)

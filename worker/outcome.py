@@ -62,6 +62,12 @@ class Outcome:
     is_partial: bool = False  # more steps of the revision are to come
     is_waiting: bool = False  # an operator's word, or another release, keeps the release from this revision
     is_blocked: bool = False  # it stays to be done, when another release is healthy
+    again_after: float | None = None  # it stays to be done, in so many seconds
+
+    @property
+    def is_left(self) -> bool:
+        """Whether the revision stays to be done."""
+        return self.is_blocked or self.again_after is not None
 
 
 def stayed(text: str, release: Release | None) -> Outcome:
@@ -84,9 +90,8 @@ def quarantined(text: str, release: Release | None) -> Outcome:
     return Outcome(result=Result.QUARANTINED, text=text, release=release, is_change=False)
 
 
-def superseded(release: Release | None) -> Outcome:
-    """Something newer is wanted, and nothing of this one was written."""
-    text = "superseded before anything was written"
+def superseded(release: Release | None, text: str = "superseded before anything was written") -> Outcome:
+    """Something newer is wanted."""
     return Outcome(result=Result.SUPERSEDED, text=text, release=release, is_change=False)
 
 

@@ -41,7 +41,9 @@ def record(tools: Tools, state: State, wanted: Wanted, written: Written, stages:
         update={
             **state.identity,
             **_applied_from(stored, state.now()),
-            "stable_until": before.stable_until if state.continued else stable_until(before, entry),
+            "stable_until": before.stable_until
+            if state.continued
+            else stable_until(before, entry, is_known=not state.has_followed(wanted)),
             "pending": written.pending,
             "hooks": written.hooks,
             "message": f"applied {short(wanted.revision)}; {steps}waiting until it is healthy",
@@ -68,7 +70,7 @@ def returned(tools: Tools, standing: Standing, wanted: Wanted, restored: Restore
     status = before.model_copy(
         update={
             **_applied_from(written.stored, now),
-            "stable_until": stable_until(before, entry),
+            "stable_until": stable_until(before, entry, is_known=not standing.has_followed(wanted)),
             "message": f"went back to {short(wanted.revision)}; waiting until it is healthy{pinned}",
             "quarantined": _left_behind(before.quarantined, wanted.revision, now),
             "history": with_new(before.history, entry),
@@ -143,9 +145,12 @@ def _applied_from(stored: StoredRevision, now: datetime) -> dict[str, object]:
     }
 
 
-def stable_until(before: ReleaseStatus, entry: HistoryEntry) -> datetime | None:
-    """Until when a stable revision ran: this attempt ended that, or one before it that never became stable."""
-    if not before.stable_revision:
+def stable_until(before: ReleaseStatus, entry: HistoryEntry, *, is_known: bool) -> datetime | None:
+    """Until when a stable revision ran: this attempt ended that, or one before it that never became stable.
+
+    `is_known`: no attempt without a record may have ended it before.
+    """
+    if not before.stable_revision or not is_known:
         return None
     return entry.started_at if before.revision == before.stable_revision else before.stable_until
 
@@ -272,7 +277,13 @@ def _refused(
     *,
     claimed: Release | None = None,
 ) -> Outcome:
-    text = f"{short(wanted.revision)} was refused, nothing was written: {error.explained()}"
+    # What waited for something to go has written what else it could.
+    what = (
+        f"nothing more was written: {error}"
+        if wanted.waits_since
+        else f"nothing was written: {error.explained()}"
+    )
+    text = f"{short(wanted.revision)} was refused, {what}"
     release = claimed or state.records.read(state.name, state.environment.namespace)
     if release is None:
         show_missing(tools, state.name, wanted, error=text)
@@ -343,7 +354,12 @@ def _entry_of_stored(
 def entry_of(
     standing: Standing, wanted: Wanted, result: Result, counts: Counts, stages: Stages
 ) -> HistoryEntry:
-    """The attempt as the history keeps it, but for what only the commit knows."""
+    """The attempt as the history keeps it, but for what only the commit knows; it began with its first try."""
+    began = (
+        datetime.fromtimestamp(wanted.waits_since, UTC)
+        if wanted.waits_since
+        else standing.now() - stages.since_begin()
+    )
     return HistoryEntry(
         revision=wanted.revision,
         ref=wanted.ref,
@@ -351,7 +367,7 @@ def entry_of(
         triggered_by=wanted.operator or wanted.delivery,
         result=result,
         received_at=datetime.fromtimestamp(wanted.received_at, UTC),
-        started_at=standing.now() - stages.since_begin(),
+        started_at=began,
         stages=stages.rounded(),
         created=counts.created,
         changed=counts.changed,

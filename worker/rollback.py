@@ -22,6 +22,7 @@ from towline.shared.wanted import Lease, Wanted
 from towline.worker.apply import apply
 from towline.worker.claim import Guard, claim
 from towline.worker.dry_run import refuse, tried
+from towline.worker.in_the_way import left_for_later
 from towline.worker.live import listing_of, prepare
 from towline.worker.outcome import Outcome, waiting
 from towline.worker.plan import Intent, Kept, Plan, make_plan, without
@@ -32,11 +33,9 @@ from towline.worker.render.rendered import Rendered
 from towline.worker.stages import Stages
 from towline.worker.state import Standing, standing
 from towline.worker.tools import Tools
-from towline.worker.waiting import GONE_SECONDS
 from towline.worker.written import Restored, Written
 
 RUNS_ONCE = "Job.batch"
-AUTOMATIC_GONE_SECONDS = 5.0  # what is not gone by then, a load balancer for example, holds no worker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +69,9 @@ def go_back(tools: Tools, name: ReleaseName, wanted: Wanted, lease: Lease, stage
             raise
         return return_refused(tools, place, wanted, error, stages)
     restored = _gone(place, way, lease, stages, pin=wanted.pinned_to)
+    timeout = stored.verification.timeout_seconds
+    if outcome := left_for_later(tools, place, wanted, restored.written, stages, timeout):
+        return outcome
     with stages("record"):
         return returned(tools, place, wanted, restored, stages)
 
@@ -80,7 +82,7 @@ def restore(place: Standing, stored: StoredRevision, lease: Lease, stages: Stage
     Raises NotFound and Refused for stored objects that cannot be used, ClusterError, ClusterDown, and Conflict when another
     attempt took the release over.
     """
-    return _gone(place, _way_back(place, stored, stages), lease, stages, gone_seconds=AUTOMATIC_GONE_SECONDS)
+    return _gone(place, _way_back(place, stored, stages), lease, stages)
 
 
 def _way_back(place: Standing, stored: StoredRevision, stages: Stages) -> WayBack:
@@ -96,22 +98,14 @@ def _way_back(place: Standing, stored: StoredRevision, stages: Stages) -> WayBac
     return WayBack(stored=stored, plan=plan, not_reverted=(*left, *map(str, refused)))
 
 
-def _gone(
-    place: Standing,
-    way: WayBack,
-    lease: Lease,
-    stages: Stages,
-    *,
-    pin: str = "",
-    gone_seconds: float = GONE_SECONDS,
-) -> Restored:
+def _gone(place: Standing, way: WayBack, lease: Lease, stages: Stages, *, pin: str = "") -> Restored:
     """Write it; `pin` as for `claim`."""
     plan = way.plan
     with stages("claim"):
         release = claim(place, plan, token=lease.token, pin=pin)
     guard = Guard(place.records, release, lease)
     with stages("apply"):
-        applied = apply(place.target, plan, claim=guard, gone_seconds=gone_seconds)
+        applied = apply(place.target, plan, claim=guard)
     with stages("prune"):
         pruned = prune(place.target, plan, claim=guard) if not applied.problems else None
     written = Written(release=release, stored=way.stored, plan=plan, applied=applied, pruned=pruned)

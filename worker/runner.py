@@ -25,7 +25,7 @@ from rq.utils import now
 from rq.worker import SimpleWorker
 from rq.worker_registration import clean_worker_registry
 
-from towline.shared.errors import AccessError, TowlineError, Unavailable
+from towline.shared.errors import AccessError, NotGoneYet, TowlineError, Unavailable
 from towline.shared.faults import Point, fault
 from towline.shared.jobs import (
     TIMEOUT_SECONDS,
@@ -91,7 +91,7 @@ def run(tools: Tools, identifier: str, *arguments: object) -> str:
             fault(Point.JOB_TAKEN)
             text = _within_limit(tools, name, asked)
         except TowlineError as error:
-            if error.retry and name not in REPEATED and parked.attempt < ATTEMPTS:
+            if error.retry and name not in REPEATED and _failures(parked, error) < ATTEMPTS:
                 return _later(tools, identifier, parked, error)
             _close(tools, identifier, parked, asked, ok=False, text=str(error))
             if error.retry and name not in REPEATED:
@@ -123,13 +123,19 @@ def delay_seconds(attempt: int, *, asked: float | None, jitter: float) -> float:
     return float(max(asked or 0.0, backoff * (0.75 + 0.5 * jitter)))
 
 
+def _failures(parked: Parked, error: TowlineError) -> int:
+    """How often it failed in a row by now: what only waits has not, and has its time limit elsewhere."""
+    return 0 if isinstance(error, NotGoneYet) else parked.attempt
+
+
 def _later(tools: Tools, identifier: str, parked: Parked, error: TowlineError) -> str:
-    seconds = delay_seconds(parked.attempt, asked=error.retry_after, jitter=random.random())
+    failures = _failures(parked, error)
+    seconds = delay_seconds(failures, asked=error.retry_after, jitter=random.random())
     log.warning(
         "job.later", error=error.message, hint=error.hint, seconds=round(seconds, 1), attempt=parked.attempt
     )
     tools.queue.later(
-        identifier, parked.model_copy(update={"attempt": parked.attempt + 1}), at=time.time() + seconds
+        identifier, parked.model_copy(update={"attempt": failures + 1}), at=time.time() + seconds
     )
     return readable(f"again in {seconds:.0f} s: {error.message}")
 

@@ -53,6 +53,10 @@ class Standing:
         """Whether the last attempt was cut off, so that the record may lag behind the cluster."""
         return self.release is not None and self.release.is_unfinished
 
+    def has_followed(self, wanted: Wanted) -> bool:
+        """Whether another attempt than this one, of which nothing is recorded, may have written before it."""
+        return self.is_unfinished and not wanted.waits_since
+
     def now(self) -> datetime:
         """The time by the cluster's clock: what is recorded is judged by the same, whoever does it."""
         return self.target.cluster.now()

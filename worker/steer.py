@@ -122,6 +122,13 @@ def _resume(tools: Tools, place: Standing, release: Release, operator: str) -> s
     return _write(tools, place, release, release.status.model_copy(update=told), event="Resumed")
 
 
+def keep_pinned(tools: Tools, place: Standing) -> None:
+    """Have a rollback that pinned the release go on, where a push took its place before it was carried out."""
+    release = place.release
+    if release is not None and release.is_unfinished and not release.suspended and _is_to_move(release):
+        _want(tools, place, release, "its pin")
+
+
 def _is_to_move(release: Release) -> bool:
     """Whether it is pinned to another revision than it is at."""
     return release.pinned not in ("", release.status.revision)

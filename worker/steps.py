@@ -111,7 +111,7 @@ def go_on(tools: Tools, place: Standing, release: Release) -> str:
                 if newest is not None and newest.revision == pending.revision
                 else _wanted(place, pending, sequence=newest.sequence if newest else 0)
             )
-            wanted = wanted.model_copy(update={"goes_on": release.status.claim})
+            wanted = wanted.model_copy(update={"goes_on": release.status.claim, "waits_since": 0.0})
             wishes.again(wanted)
     return f"healthy so far; {pending.text}"
 

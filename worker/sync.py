@@ -21,6 +21,7 @@ from towline.shared.errors import (
     ConfigError,
     Conflict,
     GitError,
+    NotGoneYet,
     PlanRefused,
     Refused,
     RenderError,
@@ -53,6 +54,7 @@ from towline.worker.hooks import (
     try_out,
     with_started,
 )
+from towline.worker.in_the_way import left_for_later
 from towline.worker.live import listing_of, prepare
 from towline.worker.outcome import (
     Outcome,
@@ -76,6 +78,7 @@ from towline.worker.services import Service
 from towline.worker.siblings import checked
 from towline.worker.stages import Stages
 from towline.worker.state import UNTIL_HEALTHY, State, find
+from towline.worker.steer import keep_pinned
 from towline.worker.steps import Step, first_step, pending_after
 from towline.worker.tools import Tools
 from towline.worker.written import Written
@@ -86,7 +89,10 @@ log = structlog.get_logger(__name__)
 
 
 def sync(tools: Tools, arguments: SyncArguments) -> str:
-    """Carry out what is wanted for a release until nothing newer is; returns one line about the last attempt."""
+    """Carry out what is wanted for a release until nothing newer is; returns one line about the last attempt.
+
+    Raises NotGoneYet when that is to be tried again, and what may pass.
+    """
     name = ReleaseName.parse(arguments.release)
     lease = Lease(tools.broker, arguments.release)
     with tools.broker.guard():
@@ -101,10 +107,12 @@ def sync(tools: Tools, arguments: SyncArguments) -> str:
             lease.drop()
             was_asked = lease.was_asked()
         tools.views.stopped(name)
-    if outcome is not None:
+    if outcome is not None and outcome.again_after is None:
         _tell_others(tools, name, outcome)
     if was_asked and outcome is not None and outcome.release is not None:
         tools.queue.enqueue([conclude_call(str(name), revision=outcome.release.status.revision)])
+    if outcome is not None and outcome.again_after is not None:
+        raise NotGoneYet(text, release=str(name), retry_after=outcome.again_after)
     return text
 
 
@@ -134,7 +142,7 @@ def _until_done(tools: Tools, name: ReleaseName, lease: Lease) -> tuple[str, Out
             sequence = wanted.sequence if wanted else tools.queue.wishes.newest_sequence(str(name))
         if wanted is not None:
             text, outcome = _attempt(tools, name, wanted, lease)
-        is_left = outcome is not None and outcome.is_blocked
+        is_left = outcome is not None and outcome.is_left
         with tools.broker.guard():
             if lease.leave(sequence) if is_left else lease.finish(sequence):
                 return text, outcome
@@ -196,6 +204,7 @@ class Attempt:
             return outcome
         state = self._found(name)
         if reason := state.reason_to_wait(self.wanted):
+            keep_pinned(self.tools, state)
             return waiting(reason, state.release)
         if reason := state.reason_against(self.wanted):
             return quarantined(reason, state.release)
@@ -318,19 +327,22 @@ class Attempt:
                 if not plan.is_atomic:
                     raise
                 return refused(self.tools, state, self.wanted, error, self.stages, claimed=release)
+        written = Written(
+            release=release,
+            stored=stored,
+            plan=plan,
+            applied=applied,
+            pruned=None,
+            pending=pending_after(step, self._known(state, self._mark(state))),
+            hooks=known_runs(state, self.wanted, now=now),
+        )
+        timeout = state.verification.timeout_seconds
+        if outcome := left_for_later(self.tools, state, self.wanted, written, self.stages, timeout):
+            return outcome
         with self.stages("prune"):
-            is_last = not applied.problems and not plan.later
-            pruned = prune(state.target, plan, claim=guard) if is_last else None
+            if not applied.problems and not plan.later:
+                written = replace(written, pruned=prune(state.target, plan, claim=guard))
         with self.stages("record"):
-            written = Written(
-                release=release,
-                stored=stored,
-                plan=plan,
-                applied=applied,
-                pruned=pruned,
-                pending=pending_after(step, self._known(state, self._mark(state))),
-                hooks=known_runs(state, self.wanted, now=now),
-            )
             return record(self.tools, state, self.wanted, written, self.stages)
 
     def _rendered(self, state: State, service: Service) -> tuple[Placed, ...]:

@@ -16,7 +16,8 @@ from towline.shared.objects import metadata_of
 from towline.worker.fields import mapping, mappings
 from towline.worker.live import read_metadata
 
-GONE_SECONDS = 30.0  # a pod's usual grace period
+GONE_SECONDS = 5.0  # of an object: it is looked for again in a later try
+RUN_GONE_SECONDS = 30.0  # of a hook's earlier run, which is not: a pod's usual grace period
 SERVED_SECONDS = 20.0  # a CRD is served within 0.2 s on a healthy API server
 TERMINATING = "Terminating"  # the reason of what is not gone in time
 FIRST_PAUSE_SECONDS = 0.02
@@ -48,7 +49,7 @@ def await_gone(cluster: Cluster, key: ObjectKey, *, uid: str, seconds: float = G
     if not until(is_gone, seconds=seconds):
         finalizers = ", ".join(map(str, metadata_of(last).get("finalizers") or ())) or "none"
         raise ClusterError(
-            f"{key} is being deleted and not gone after {seconds:g} s (finalizers: {finalizers})",
+            f"{key} is being deleted and not gone yet (finalizers: {finalizers})",
             code=409,
             reason=TERMINATING,
             object=str(key),

@@ -161,16 +161,17 @@ def test_what_was_ill_before_a_revision_does_not_make_its_rollback_fail():
 
 
 @pytest.mark.parametrize(
-    ("runs", "stable_before", "expected"),
+    ("runs", "stable_before", "is_known", "expected"),
     [
-        pytest.param(STABLE, STABLE, NOW, id="the stable revision"),
-        pytest.param(NEWER, STABLE, NOW - HOUR, id="one that never became stable"),
-        pytest.param(NEWER, "", None, id="no revision was stable yet"),
+        pytest.param(STABLE, STABLE, True, NOW, id="the stable revision"),
+        pytest.param(NEWER, STABLE, True, NOW - HOUR, id="one that never became stable"),
+        pytest.param(NEWER, "", True, None, id="no revision was stable yet"),
+        pytest.param(STABLE, STABLE, False, None, id="an attempt without a record was between"),
     ],
 )
 def test_a_stable_revision_ran_until_the_first_attempt_after_it(
-    runs: str, stable_before: str, expected: datetime | None
+    runs: str, stable_before: str, is_known: bool, expected: datetime | None
 ):
     before = ReleaseStatus(revision=runs, stable_revision=stable_before, stable_until=NOW - HOUR)
     entry = HistoryEntry(revision="e" * 40, result=Result.SYNCED, started_at=NOW)
-    assert stable_until(before, entry) == expected
+    assert stable_until(before, entry, is_known=is_known) == expected
