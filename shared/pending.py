@@ -20,7 +20,7 @@ class Pending(Record):
 
     `revision` is the one of the release, but while its hooks run before anything else of it is written; `over_half`: the one
     before it was only half brought then. `run` marks its hooks. `since`: when this step was taken, from which its
-    `timeout_seconds` count.
+    `timeout_seconds` count. `group`: as in Verification, which is of the revision before while its hooks run.
     """
 
     revision: str
@@ -34,6 +34,7 @@ class Pending(Record):
     of: int = 0
     since: AwareDatetime
     timeout_seconds: float = USUAL_TIMEOUT_SECONDS
+    group: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:

@@ -47,7 +47,7 @@ def concluded(
     It is the same status where a step is healthy, and the next one is to be taken. `is_old`: what is not well was so under
     the stable revision before, and is no reason to go back to that.
     """
-    if _is_prepared(release.status):
+    if is_prepared(release.status):
         return _prepared(release, health, reason, now)
     match release.status.phase:
         case Phase.VERIFYING:
@@ -93,7 +93,7 @@ def is_ill(before: ReleaseStatus, after: ReleaseStatus) -> bool:
     return after.health is Health.FAILED or (before.pending is not None and after.pending is None)
 
 
-def _is_prepared(status: ReleaseStatus) -> bool:
+def is_prepared(status: ReleaseStatus) -> bool:
     """Whether hooks of a revision run, and nothing else of it is written yet."""
     is_before = status.pending is not None and status.pending.moment is Moment.PRE_SYNC
     return is_before and status.phase is not Phase.SUSPENDED
@@ -110,7 +110,7 @@ def to_judge(status: ReleaseStatus) -> tuple[AppliedObject, ...]:
         for one in runs_of(status.hooks, revision)
         if one.state is not HookState.SUCCEEDED
     )
-    if _is_prepared(status):
+    if is_prepared(status):
         return hooks
     return (*(one for one in status.objects if one.digest), *hooks)
 

@@ -1,8 +1,9 @@
 """Groups: services that one push changes together are verified and rolled back together.
 
 In: the conclusion that one member comes to by itself, and its mates as they are recorded. Out: the conclusion that it comes to
-with them: it waits until all are healthy, or fails with the one that failed. Which mates count: those that the same revision
-was brought to, or is still wanted for; those that it leaves alone do not. What an operator has brought alone stands alone.
+with them: it waits until all are healthy, or fails with the one that failed; where its hooks have run before anything else of the
+revision is written, nothing else is. Which mates count: those that the same revision was brought to, or is still wanted for;
+those that it leaves alone do not. What an operator has brought alone stands alone.
 
 One request a mate, and none for a service without a group. State: none. Whoever is concluded has its mates concluded again;
 killed before that, the watcher or the clock asks for them, since they are still being verified.
@@ -11,15 +12,16 @@ killed before that, the watcher or the clock asks for them, since they are still
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
 from towline.shared.jobs import QueueName, conclude_call
-from towline.shared.model import Health, Phase, ReleaseName, Result, Trigger
+from towline.shared.model import Health, HookState, Phase, ReleaseName, Result, Trigger
+from towline.shared.pending import ended_runs
 from towline.shared.release import Release, ReleaseStatus
 from towline.shared.views import Touched
-from towline.worker.decision import failed, is_accepted
+from towline.worker.decision import failed, hook_failed, is_accepted, is_prepared
 from towline.worker.health.verdict import WELL
 from towline.worker.state import Standing
 from towline.worker.tools import Tools
@@ -85,10 +87,12 @@ def with_mates(
 ) -> ReleaseStatus | None:
     """The conclusion together with the mates, None where nothing is to be said; `alone`: the one without them. Pure."""
     status = release.status
+    if is_prepared(status):
+        return _before_it_is_written(release, alone, mates, now=now)
     is_verifying = status.phase is Phase.VERIFYING
     lost = [one for one in mates if one.part is Part.FAILED and (is_verifying or one.is_undone)]
     if lost:
-        return failed(release, f"{lost[0].name} of its group failed: {lost[0].cause}", now=now)
+        return failed(release, _because(lost[0]), now=now)
     waits_for = [one.name for one in mates if one.part is Part.UNDER_WAY]
     if not is_verifying or not waits_for or status.pending is not None or health not in WELL:
         return alone
@@ -97,13 +101,33 @@ def with_mates(
     return None if waiting == status else waiting
 
 
+def _before_it_is_written(
+    release: Release, alone: ReleaseStatus | None, mates: Sequence[Mate], *, now: datetime
+) -> ReleaseStatus | None:
+    """The same where only hooks of the revision have run: one that is lost already ends there."""
+    status = release.status
+    lost = [one for one in mates if one.part is Part.FAILED]
+    if not lost:
+        return alone
+    hooks = ended_runs(status.hooks, status.judged_revision, HookState.SUCCEEDED, now=now)
+    ran = replace(release, status=status.model_copy(update={"hooks": hooks}))
+    return hook_failed(ran, _because(lost[0]), now=now)
+
+
+def _because(lost: Mate) -> str:
+    return f"{lost.name} of its group failed: {lost.cause}"
+
+
 def has_mates(status: ReleaseStatus) -> bool:
     """Whether others decide with it: not what an operator has brought alone, and not what is concluded already. Pure."""
-    newest = next((one for one in status.history if one.revision == status.revision), None)
-    is_other_coming = status.pending is not None and status.pending.revision != status.revision
+    newest = next((one for one in status.history if one.revision == status.judged_revision), None)
     is_alone = newest is not None and newest.trigger is Trigger.OPERATOR
-    is_open = status.phase in (Phase.VERIFYING, Phase.HEALTHY) and not is_other_coming
-    return bool(status.verification.group) and is_open and not is_alone
+    is_open = is_prepared(status) or status.phase in (Phase.VERIFYING, Phase.HEALTHY)
+    return bool(_group(status)) and is_open and not is_alone
+
+
+def _group(status: ReleaseStatus) -> tuple[str, ...]:
+    return status.pending.group if status.pending and is_prepared(status) else status.verification.group
 
 
 def together(
@@ -116,17 +140,22 @@ def together(
     now: datetime,
 ) -> ReleaseStatus | None:
     """The conclusion that a release comes to with its group. Raises ClusterError, ClusterDown."""
-    if not has_mates(release.status):
+    if not has_mates(release.status) or _is_decided(release.status, alone):
         return alone
     if alone is not None and alone.health is Health.FAILED:
-        if not is_accepted(release.status, alone):
-            return alone
         health = Health.HEALTHY  # for all that this revision is to answer for
     return with_mates(release, alone, health, _read(tools, place, release), now=now)
 
 
+def _is_decided(status: ReleaseStatus, alone: ReleaseStatus | None) -> bool:
+    """Whether the mates change nothing: it fails by itself, or its hooks still run."""
+    if is_prepared(status):
+        return alone != status
+    return alone is not None and alone.health is Health.FAILED and not is_accepted(status, alone)
+
+
 def _read(tools: Tools, place: Standing, release: Release) -> list[Mate]:
-    revision = release.status.revision
+    revision = release.status.judged_revision
     names = [ReleaseName(place.name.environment, one) for one in _others(place.name, release.status)]
     with tools.broker.guard():
         undone = {one.release: one.revision for one in tools.queue.wishes.undone([str(one) for one in names])}
@@ -147,7 +176,7 @@ def _read(tools: Tools, place: Standing, release: Release) -> list[Mate]:
 
 
 def _others(name: ReleaseName, status: ReleaseStatus) -> list[str]:
-    return [one for one in status.verification.group if one != name.service]
+    return [one for one in _group(status) if one != name.service]
 
 
 def ask_mates(tools: Tools, name: ReleaseName, status: ReleaseStatus) -> None:

@@ -299,6 +299,7 @@ class Attempt:
             of=state.continued.of if state.continued else 0,
             since=state.now(),
             timeout_seconds=state.verification.timeout_seconds,
+            group=state.verification.group,
         )
 
     def _mark(self, state: State) -> str:

@@ -44,6 +44,23 @@ def in_wave(wave: int, manifest: str) -> str:
     return annotated(manifest, wave=str(wave))
 
 
+def job(name: str, *, when: str = "pre-sync", fails: bool = False, **annotations: str) -> str:
+    """A hook that ends well, or one that fails as soon as a Job can."""
+    spec = {"restartPolicy": "Never", "containers": [{"name": "app", "image": "example.com/job:1"}]}
+    object = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "annotations": annotations},
+        "spec": {"template": {"spec": spec}},
+    }
+    if fails:
+        object["spec"] = {
+            "activeDeadlineSeconds": 1,
+            "template": {"spec": {**spec, "nodeSelector": {"example.com/nowhere": "yes"}}},
+        }
+    return annotated(yaml.safe_dump(object), hook=when)
+
+
 def nowhere(workload: str) -> str:
     """The workload with pods that never start: no node has what they ask for. The deadline is Kubernetes' shortest."""
     object = yaml.safe_load(workload)

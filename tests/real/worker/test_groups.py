@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from parts.engine import Engine
 from parts.eventually import eventually
-from parts.manifests import config_map, deployment, nowhere
+from parts.manifests import config_map, deployment, job, nowhere, several
 
 from towline.shared.jobs import JobName, QueueName
-from towline.shared.model import Phase, Trigger
+from towline.shared.model import HookState, Phase, Trigger
 from towline.shared.queue import OUTBOX
 from towline.shared.release import Release
 
@@ -118,6 +118,25 @@ def test_the_others_are_asked_at_once_when_the_first_install_of_one_is_refused(
     asked = [one for one in engine.tools.queue.outbox().parked.values() if one.job is JobName.CONCLUDE]
     assert [(one.arguments["release"], one.queue) for one in asked] == [("staging/orders", QueueName.URGENT)]
     engine.eventually("orders", Phase.ROLLED_BACK)
+
+
+def test_nothing_but_hooks_is_done_for_a_revision_that_a_mate_has_lost(engine: Engine, stable: str) -> None:
+    orders = several(config_map("orders", version="2"), job("migrate"))
+    revision = engine.deploy({**both(2, payments=deployment("payments", label="else")), ORDERS: orders})
+    during = release_of(engine, "orders")
+
+    line = engine.eventually_says("orders", "payments of its group failed")
+    engine.run_syncs()
+
+    status = release_of(engine, "orders").status
+    assert during.status.pending is not None and during.status.pending.revision == revision
+    assert (status.phase, status.revision, status.pending) == (Phase.FAILED, stable, None)
+    assert f"{stable[:10]} runs on" in line
+    assert status.quarantined is not None and status.quarantined.revision == revision
+    assert [one.state for one in status.hooks] == [HookState.SUCCEEDED]
+    assert "rollback" not in status.history[0].stages
+    live = engine.live("ConfigMap", "orders")
+    assert live is not None and live["data"] == {"version": "1"}
 
 
 def test_members_that_a_push_leaves_alone_do_not_count(engine: Engine, stable: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 from parts.engine import Engine
-from parts.manifests import annotated, config_map, deployment, in_wave, several
+from parts.manifests import config_map, deployment, in_wave, job, several
 
 from towline.shared.errors import Unavailable
 from towline.shared.jobs import SyncArguments
@@ -16,23 +16,6 @@ from towline.worker.sync import sync
 
 APP = "services/orders/app.yaml"
 CART = "services/cart/app.yaml"
-
-
-def job(name: str, *, when: str = "pre-sync", fails: bool = False, **annotations: str) -> str:
-    """A hook that ends well, or one that fails as soon as a Job can."""
-    spec = {"restartPolicy": "Never", "containers": [{"name": "app", "image": "example.com/job:1"}]}
-    object = {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {"name": name, "annotations": annotations},
-        "spec": {"template": {"spec": spec}},
-    }
-    if fails:
-        object["spec"] = {
-            "activeDeadlineSeconds": 1,
-            "template": {"spec": {**spec, "nodeSelector": {"example.com/nowhere": "yes"}}},
-        }
-    return annotated(yaml.safe_dump(object), hook=when)
 
 
 def service(version: int, *hooks: str) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from parts.a_release import plain_release
 
-from towline.shared.model import Health, Phase, Result, Trigger
-from towline.shared.pending import Pending
+from towline.shared.model import Health, HookState, Moment, Phase, Result, Trigger
+from towline.shared.pending import HookRun, Pending
 from towline.shared.release import (
     HistoryEntry,
     Quarantine,
@@ -130,10 +130,50 @@ def test_a_member_takes_its_steps_without_waiting_for_the_others() -> None:
     assert with_mates(plain_release(found), found, Health.HEALTHY, [mate(Part.UNDER_WAY)], now=NOW) == found
 
 
+def prepared(*, health: Health = Health.HEALTHY) -> ReleaseStatus:
+    """The revision before is live, and a hook of the new one has run."""
+    hook = HookRun(kind="Job", name="migrate", moment=Moment.PRE_SYNC, revision=NEW)
+    pending = Pending(
+        revision=NEW, moment=Moment.PRE_SYNC, left=1, of=2, since=NOW, group=("orders", "payments")
+    )
+    return status(
+        Phase.HEALTHY,
+        revision=OLD,
+        health=health,
+        pending=pending,
+        hooks=(hook,),
+        verification=Verification(),
+    )
+
+
+def test_a_revision_that_is_lost_with_a_mate_ends_after_its_hooks() -> None:
+    found = prepared()
+
+    result = with_mates(
+        plain_release(found), found, Health.HEALTHY, [mate(Part.FAILED, cause="no image")], now=NOW
+    )
+
+    assert result is not None and result.quarantined is not None and result.pending is None
+    assert (result.revision, result.health, result.history[0].result) == (OLD, Health.HEALTHY, Result.FAILED)
+    assert result.quarantined.revision == NEW
+    assert result.quarantined.cause == "payments of its group failed: no image"
+    assert result.quarantined.reverted_at == NOW
+    assert result.hooks[0].state is HookState.SUCCEEDED
+
+
+@pytest.mark.parametrize("part", [Part.UNDER_WAY, Part.WELL, Part.APART])
+def test_a_revision_goes_on_after_its_hooks_while_no_mate_has_failed(part: Part) -> None:
+    found = prepared()
+
+    assert with_mates(plain_release(found), found, Health.HEALTHY, [mate(part)], now=NOW) == found
+
+
 def test_who_decides_with_others() -> None:
     by_operator = (HistoryEntry(revision=NEW, result=Result.SYNCED, trigger=Trigger.OPERATOR),)
 
     assert has_mates(status())
+    assert has_mates(prepared())
+    assert not has_mates(prepared().model_copy(update={"history": by_operator}))
     assert not has_mates(status(verification=Verification()))
     assert not has_mates(status(Phase.ROLLED_BACK))
     assert not has_mates(status(history=by_operator))
