@@ -33,6 +33,7 @@ MESSAGE_LENGTH = 1_000
 NOTES = 50
 NOTE_LENGTH = 300
 LOG_LINES = 20
+DRIFT_LINES = 3  # in a condition
 LOG_LENGTH = 500
 
 
@@ -350,7 +351,10 @@ def cut(text: str, length: int) -> str:
 def conditions_of(
     status: ReleaseStatus, message: str, *, generation: int, now: datetime
 ) -> tuple[Condition, ...]:
-    """Ready, Synced, Healthy, and Stalled where only a commit or an operator helps, which kstatus reads as failed."""
+    """Ready, Synced, Healthy, and Stalled where only a commit or an operator helps, which kstatus reads as failed.
+
+    What differs from what was applied is not synced, whatever else is the matter with it: that the others tell.
+    """
     phase = status.phase
     reason = phase.value if phase else "Unknown"
     stuck = phase in (Phase.FAILED, Phase.ROLLED_BACK)
@@ -367,6 +371,9 @@ def conditions_of(
     # A release that was rolled back, or whose newest commit was refused, may be healthy all the same.
     is_well = status.health is Health.HEALTHY and phase is not Phase.HEALTHY
     messages = {"Healthy": "all its objects are healthy"} if is_well else {}
+    if status.drift:
+        states["Synced"] = ("False", "Drifted")
+        messages["Synced"] = cut("; ".join(status.drift[:DRIFT_LINES]), MESSAGE_LENGTH)
     before = {one.type: one for one in status.conditions}
     return tuple(
         Condition(

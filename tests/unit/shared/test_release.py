@@ -225,6 +225,22 @@ def test_conditions_follow_phase_and_health(
     assert conditions(written(ReleaseStatus(phase=phase, health=health))) == expected
 
 
+@pytest.mark.parametrize("phase", [Phase.HEALTHY, Phase.FAILED, Phase.SUSPENDED])
+def test_what_differs_from_what_was_applied_is_not_synced_and_says_nothing_of_being_ready(phase: Phase):
+    status = ReleaseStatus(phase=phase, health=Health.HEALTHY)
+    drift = tuple(f"ConfigMap shop/{name} changed" for name in "abcd")
+
+    drifting = written(status.model_copy(update={"drift": drift}))
+
+    (synced,) = (one for one in drifting["conditions"] if one["type"] == "Synced")
+    assert (synced["status"], synced["reason"]) == ("False", "Drifted")
+    assert synced["message"] == "; ".join(drift[:3])
+    assert conditions(drifting) == {**conditions(written(status)), "Synced": "False"}
+    assert conditions(written(read_back(drifting).model_copy(update={"drift": ()}))) == conditions(
+        written(status)
+    )
+
+
 def test_a_condition_keeps_its_time_until_it_changes():
     first = read_back(written(ReleaseStatus(phase=Phase.HEALTHY, health=Health.HEALTHY)))
     later = NOW + timedelta(hours=1)
