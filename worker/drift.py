@@ -1,4 +1,4 @@
-"""Whether an object differs from what the last sync applied, told by its metadata alone.
+"""Whether an object differs from what the last sync applied, told by its metadata alone; and what the record says of it.
 
 In: the record of an object, and the object as it was seen. Out: a Drift, or None. Pure, but for `drifted`, which tells of it.
 """
@@ -11,11 +11,14 @@ from enum import StrEnum
 import structlog
 
 from towline.shared.metrics import DRIFT, Metrics
-from towline.shared.model import ObjectKey, ReleaseName
-from towline.shared.release import AppliedObject
+from towline.shared.model import DriftMode, ObjectKey, ReleaseName
+from towline.shared.release import AppliedObject, ReleaseStatus
 from towline.worker.sightings import Sighting
 
 log = structlog.get_logger(__name__)
+
+
+WAS_DELETED = "was deleted"  # how a line of `status.drift` says it, after the object
 
 
 class How(StrEnum):
@@ -40,6 +43,27 @@ def drift_of(recorded: AppliedObject, seen: Sighting | None) -> Drift | None:
     if seen.is_gone or not recorded.owned or seen.owned == recorded.owned:
         return None
     return Drift(key=recorded.key, how=How.CHANGED)
+
+
+def is_about(line: str, key: ObjectKey) -> bool:
+    """Whether a line of `status.drift` is about this object."""
+    return line.startswith(f"{key} ")
+
+
+def is_said(status: ReleaseStatus, key: ObjectKey) -> bool:
+    """Whether the record says that this object differs, and is not put back."""
+    return any(is_about(line, key) for line in status.drift)
+
+
+def is_missed(status: ReleaseStatus, key: ObjectKey) -> bool:
+    """Whether the release is ill when this object is not there.
+
+    Where drift is put back, that is so only once the record says that this object is not. A Job's TTL may be over.
+    """
+    if key.kind == "Job" or not any(one.key == key and one.digest for one in status.objects):
+        return False
+    is_healed = status.verification.drift is DriftMode.HEAL and status.stored_of(status.revision) is not None
+    return not is_healed or any(line.startswith(f"{key} {WAS_DELETED}") for line in status.drift)
 
 
 def drifted(metrics: Metrics, name: ReleaseName, drift: Drift) -> None:

@@ -5,35 +5,38 @@ objects as they were applied, in mode `report` the status and an Event that say 
 revision that it is at: a suspended one too, and one that was rolled back to its stable one.
 
 Nothing is deleted here, and nothing made that a rollback would not make (worker/rollback.py). The fields that `ignore_drift`
-names are left to whoever changed them. Killed half-way, the claim says that a repair was cut off, and the job, which is run
-again, finishes it: what is left differs still, and the record is written even where nothing does.
+names are left to whoever changed them, and for a while so are those that somebody writes again and again
+(worker/repairs.py). Killed half-way, the claim says that a repair was cut off, and the job, which is run again, finishes it:
+what is left differs still, and the record is written even where nothing does.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
 import structlog
 
-from towline.shared.errors import ClusterError, Unavailable
+from towline.shared.errors import ClusterError, TowlineError, Unavailable, UnknownKind
 from towline.shared.jobs import HealArguments
 from towline.shared.model import DriftMode, ObjectKey, ReleaseName
 from towline.shared.objects import owned_hash
-from towline.shared.release import AppliedObject, Release, bounded_notes
+from towline.shared.release import AppliedObject, Release, ReleaseStatus, bounded_notes
 from towline.shared.wanted import Lease
 from towline.worker.apply import Applied, apply
 from towline.worker.claim import Guard, claim
 from towline.worker.decision import is_to_be_brought_back
+from towline.worker.drift import WAS_DELETED, is_about
 from towline.worker.holding import holding
 from towline.worker.outcome import announce, put_on_record
-from towline.worker.owned_fields import LostField, covers, lost_fields, without_field
+from towline.worker.owned_fields import LostField, Path, covers, lost_fields, without_field
 from towline.worker.parallel import in_parallel
 from towline.worker.plan import Plan
 from towline.worker.policy import Placed
-from towline.worker.repairs import REPAIRS, WINDOW_SECONDS, Repairs
+from towline.worker.repairs import REPAIRS, WINDOW_SECONDS, Field, Repairs
 from towline.worker.rollback import plan_of_stored
 from towline.worker.send import send
 from towline.worker.stages import Stages
@@ -42,6 +45,10 @@ from towline.worker.tools import Tools
 from towline.worker.written import Written
 
 BUSY_SECONDS = 1.0  # until it is looked at again, when a sync held the release
+COUNTED_FIELDS = 100  # whose repairs are counted one by one; beyond, those of the whole object
+WHOLE: Path = ()
+NOT_PUT_BACK = "; not put back: "
+LEFT_ALONE = f"; put back {REPAIRS} times within {WINDOW_SECONDS // 60} minutes, and now left alone"
 HEALING = "heals-"  # how the claim of a repair starts: one that was cut off is finished here, not by a sync
 
 log = structlog.get_logger(__name__)
@@ -52,7 +59,7 @@ class Drifted:
     """One object that is not as it was applied.
 
     `item` is what to apply, without the fields that are left to others; `owned` what we own now, where nothing but such
-    fields differs. `refused`: why the API server does not let it be put back.
+    fields differs. `refused`: why the API server does not let it be put back. `is_contested`: it was put back too often lately.
     """
 
     item: Placed
@@ -60,17 +67,29 @@ class Drifted:
     fields: tuple[LostField, ...] = ()
     refused: str = ""
     owned: str = ""
+    is_contested: bool = False
 
     @property
     def counts(self) -> bool:
-        """Whether it differs in more than what is left to others."""
+        """Whether it differs in more than what is left to others, if only in who owns a field."""
         return self.is_deleted or bool(self.fields or self.refused)
 
+    @property
+    def differs(self) -> bool:
+        """Whether it differs in more than that: what somebody changed and put back by hand does not."""
+        return self.is_deleted or bool(self.refused) or not all(one.is_same for one in self.fields)
+
+    @property
+    def parts(self) -> tuple[Field, ...]:
+        """What is counted as repaired when it is put back."""
+        paths = [one.path for one in self.fields if len(self.fields) <= COUNTED_FIELDS]
+        return tuple((self.item.key, path) for path in paths or [WHOLE])
+
     def __str__(self) -> str:
-        what = (
-            "was deleted" if self.is_deleted else f"changed: {', '.join(map(str, self.fields)) or 'a field'}"
-        )
-        return f"{self.item.key} {what}" + (f"; not put back: {self.refused}" if self.refused else "")
+        fields = ", ".join(str(one) for one in self.fields if not one.is_same)
+        what = WAS_DELETED if self.is_deleted else f"changed: {fields or 'a field'}"
+        why = f"{NOT_PUT_BACK}{self.refused}" if self.refused else LEFT_ALONE if self.is_contested else ""
+        return f"{self.item.key} {what}{why}"
 
 
 def heal(tools: Tools, arguments: HealArguments) -> str:
@@ -103,26 +122,65 @@ def _looked_after(tools: Tools, place: Standing, lease: Lease, stages: Stages) -
     stored = release.status.stored_of(release.status.revision)
     if mode is DriftMode.OFF or stored is None:
         return "its drift is not looked at"
-    plan = _of_recorded(plan_of_stored(place, stored), release)
+    try:
+        plan = _of_recorded(plan_of_stored(place, stored), release)
+    except TowlineError as error:
+        if error.retry:
+            raise
+        return _not_repairable(tools, place, release, error)
     with stages("check"):
         found = _found(place, plan, release)
-    drifted = [one for one in found if one.counts]
-    contested = Repairs(tools.broker, place.name).contested(now=time.time())
     if mode is DriftMode.REPORT:
-        return _report(tools, place, release, [str(one) for one in drifted], found)
-    left = [_left_alone(one) for one in drifted if str(one.item.key) in contested]
-    refused = [one for one in drifted if str(one.item.key) not in contested and one.refused]
-    to_do = [one for one in drifted if str(one.item.key) not in contested and not one.refused]
-    lines = [*left, *map(str, refused)]
+        return _report(tools, place, release, _lines(found, release.status), found)
+    contested = Repairs(tools.broker, place.name).contested(now=time.time())
+    parted = [_parted(one, contested) for one in found if one.counts]
+    left = [one for one, _ in parted if one is not None]
+    to_do = [one for _, one in parted if one is not None]
     if not to_do and not is_cut_off:
-        return _report(tools, place, release, lines, found)
+        return _report(tools, place, release, _lines(left, release.status), found)
     written = _repair(place, plan, to_do, lease, stages)
     with stages("record"):
-        return _repaired(tools, place, written, to_do, lines)
+        return _repaired(tools, place, written, to_do, left)
 
 
-def _left_alone(one: Drifted) -> str:
-    return f"{one}; put back {REPAIRS} times within {WINDOW_SECONDS // 60} minutes, and now left alone"
+def _not_repairable(tools: Tools, place: Standing, release: Release, error: TowlineError) -> str:
+    """What is stored cannot be used, so that nothing is put back: say what was deleted; raises the error where nothing was."""
+
+    def is_there(key: ObjectKey) -> bool:
+        with suppress(UnknownKind):
+            resource = place.target.deployer.preferred(key.group, key.kind)
+            return (
+                place.target.deployer.get(resource, key.name, key.namespace, metadata_only=True) is not None
+            )
+        return False
+
+    keys = [one.key for one in release.status.objects if one.digest and one.kind != "Job"]
+    gone = [key for key, found in zip(keys, in_parallel(is_there, keys), strict=True) if not found]
+    if not gone and not release.status.drift:
+        raise error
+    lines = [f"{key} {WAS_DELETED}{NOT_PUT_BACK}{error.message}" for key in gone]
+    return _report(tools, place, release, bounded_notes(lines), ())
+
+
+def _parted(one: Drifted, contested: Callable[[Field], bool]) -> tuple[Drifted | None, Drifted | None]:
+    """What of it is left alone, and what is put back. Pure."""
+    if one.refused:
+        return one, None
+    if all(map(contested, one.parts)):
+        return replace(one, is_contested=True), None
+    left = tuple(field for field in one.fields if contested((one.item.key, field.path)))
+    if not left:
+        return None, one
+    others = tuple(field for field in one.fields if field not in left)
+    rest = replace(one, item=_without(one.item, left), fields=others)
+    return replace(one, fields=left, is_contested=True), rest
+
+
+def _without(item: Placed, fields: Iterable[LostField]) -> Placed:
+    object = item.object
+    for field in fields:
+        object = without_field(object, field.path)
+    return replace(item, object=object)
 
 
 def _of_recorded(plan: Plan, release: Release) -> Plan:
@@ -144,20 +202,18 @@ def _found(place: Standing, plan: Plan, release: Release) -> list[Drifted]:
 
 
 def _changed(place: Standing, plan: Plan, release: Release, item: Placed) -> Drifted:
-    live = plan.live[item.key]
-    assert live is not None
+    deployer, key = place.target.deployer, item.key
     try:
-        sent = send(place.target.deployer, item, set_id=plan.set_id, dry_run=True)
+        live = deployer.get(item.resource, key.name, key.namespace) or plan.live[key]
+        sent = send(deployer, item, set_id=plan.set_id, dry_run=True)
     except ClusterError as error:
         return Drifted(item=item, refused=error.message)
+    assert live is not None
     lost = lost_fields(live, sent.answer)
     pointers = release.status.verification.ignore_drift
     left = [field for field in lost if covers(pointers, field)]
-    object = item.object
-    for field in left:
-        object = without_field(object, field.pointer)
     return Drifted(
-        item=replace(item, object=object),
+        item=_without(item, left),
         fields=tuple(field for field in lost if field not in left),
         owned=owned_hash(live),
     )
@@ -182,15 +238,19 @@ def _repair(place: Standing, plan: Plan, to_do: Sequence[Drifted], lease: Lease,
 
 
 def _repaired(
-    tools: Tools, place: Standing, written: Written, to_do: Sequence[Drifted], lines: Sequence[str]
+    tools: Tools, place: Standing, written: Written, to_do: Sequence[Drifted], left: Sequence[Drifted]
 ) -> str:
-    """Record and tell what was put back, and what was not: `lines`, and what the API server refused now."""
-    Repairs(tools.broker, place.name).note([one.item.key for one in to_do], now=time.time())
+    """Record and tell what was put back, and what was not: `left`, and what the API server refused now."""
+    Repairs(tools.broker, place.name).note([part for one in to_do for part in one.parts], now=time.time())
     tried = [_tried(one, written.applied) for one in to_do]
     done = [str(one) for one in tried if not one.refused]
     before = written.release.status
-    drift = bounded_notes([*lines, *(str(one) for one in tried if one.refused)])
-    status = before.model_copy(update={"objects": written.objects, "drift": drift})
+    drift = _lines([*left, *(one for one in tried if one.refused)], before)
+    # Of what is left alone we own less than was recorded: so it is seen to differ, and looked at again.
+    keep = {one.item.key for one in left}
+    owned = {one.key: one.owned for one in before.objects if one.key in keep}
+    objects = _with_owned(written.objects, owned)
+    status = before.model_copy(update={"objects": objects, "drift": drift})
     release = put_on_record(tools, place, written.release, status)
     if to_do and not done:
         text = "nothing was put back"
@@ -210,6 +270,19 @@ def _tried(one: Drifted, applied: Applied) -> Drifted:
     return replace(one, refused="; ".join(why) or "another object was refused before it")
 
 
+def _lines(drifted: Sequence[Drifted], before: ReleaseStatus) -> tuple[str, ...]:
+    """What the status says of those that differ."""
+    return bounded_notes([_line(one, before) for one in drifted if one.differs])
+
+
+def _line(one: Drifted, before: ReleaseStatus) -> str:
+    """What was tried too often and never put back is told as before: the reason is in there."""
+    if not (one.is_deleted and one.is_contested):
+        return str(one)
+    said = next((line for line in before.drift if is_about(line, one.item.key)), "")
+    return said if NOT_PUT_BACK in said else str(one)
+
+
 def _tell_news(place: Standing, release: Release, before: Sequence[str]) -> None:
     """Tell what differs and is not put back, once."""
     drift = release.status.drift
@@ -219,12 +292,11 @@ def _tell_news(place: Standing, release: Release, before: Sequence[str]) -> None
 
 
 def _report(
-    tools: Tools, place: Standing, release: Release, lines: Sequence[str], found: Sequence[Drifted]
+    tools: Tools, place: Standing, release: Release, drift: tuple[str, ...], found: Sequence[Drifted]
 ) -> str:
     """Say what differs, once; and remember what we own now where only fields differ that are left to others."""
     owned = {one.item.key: one.owned for one in found if not one.counts}
     objects = _with_owned(release.status.objects, owned)
-    drift = bounded_notes(lines)
     text = "; ".join(drift) or "as it was applied"
     if (drift, objects) == (release.status.drift, release.status.objects):
         return text

@@ -1,8 +1,8 @@
 """Which of our fields somebody else changed, told by managedFields alone. Pure.
 
 In: an object as it is, and as it would be if we applied it again (a dry run). Out: the fields that we owned and do not own
-any more, each with whoever has it now. Ownership moves with a change, so no value has to be read for this; see
-https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management and, for the form of FieldsV1,
+any more, each with whoever has it now. Ownership moves with a change, so values tell only whether somebody changed it back;
+see https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management and, for the form of FieldsV1,
 https://github.com/kubernetes-sigs/structured-merge-diff/blob/master/fieldpath/serialize-pe.go
 """
 
@@ -24,22 +24,31 @@ UNKNOWN = "somebody"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LostField:
-    """A field that is not as we applied it. `pointer` is its place (RFC 6901), `manager` who has it now."""
+    """A field that we do not own any more. `pointer` is its place (RFC 6901), `manager` who has it now.
+
+    `is_same`: it has the value that we applied all the same.
+    """
 
     pointer: str
     path: Path
     manager: str
+    is_same: bool = False
 
     def __str__(self) -> str:
         return f"{self.pointer} by {self.manager}"
 
 
 def lost_fields(live: Object, applied: Object) -> tuple[LostField, ...]:
-    """The fields that we own after an apply and not before it, by place."""
+    """The fields that we own after an apply and not before it, by place. Where `live` is metadata alone, none is the same."""
     lost = _paths(_fields(applied_entry(applied))) - _paths(_fields(applied_entry(live)))
     others = [entry for entry in _entries(live) if entry is not applied_entry(live)]
     return tuple(
-        LostField(pointer=pointer_of(path, applied), path=path, manager=_manager(path, others))
+        LostField(
+            pointer=pointer_of(path, applied),
+            path=path,
+            manager=_manager(path, others),
+            is_same=_value(path, live) == _value(path, applied),
+        )
         for path in sorted(lost)
         if path[-1] != ITSELF
     )
@@ -50,23 +59,22 @@ def covers(pointers: Iterable[str], field: LostField) -> bool:
     return any(field.pointer == pointer or field.pointer.startswith(f"{pointer}/") for pointer in pointers)
 
 
-def without_field(object: Object, pointer: str) -> Object:
-    """The object without what stands at this place; as it is where nothing stands there."""
-    names = [name.replace("~1", "/").replace("~0", "~") for name in pointer.split("/")[1:]]
-    return _without(object, names) if names else object
+def without_field(object: Object, path: Path) -> Object:
+    """The object without this field, as it is where it has none. An item of a list of which nothing is left goes as well."""
+    without: Object = _without(object, path)
+    return without
 
 
-def _without(value: Any, names: Sequence[str]) -> Any:  # noqa: ANN401 - any part of an object
-    first, *rest = names
-    if isinstance(value, list):
-        if not first.isdecimal() or int(first) >= len(value):
-            return value
-        at = int(first)
-        return [*value[:at], *([_without(value[at], rest)] if rest else []), *value[at + 1 :]]
-    if not isinstance(value, dict) or first not in value:
+def _without(value: Any, path: Path) -> Any:  # noqa: ANN401 - any part of an object
+    part, *rest = path
+    place = _place(part, value)
+    if place is None:
         return value
-    others = {name: one for name, one in value.items() if name != first or rest}
-    return {**others, first: _without(value[first], rest)} if rest else others
+    left = _without(value[place], tuple(rest)) if rest else None
+    if isinstance(value, list):
+        return [*value[:place], *([left] if left else []), *value[place + 1 :]]
+    others = {name: one for name, one in value.items() if name != place or rest}
+    return {**others, place: left} if rest else others
 
 
 def pointer_of(path: Path, object: Object) -> str:
@@ -78,24 +86,36 @@ def pointer_of(path: Path, object: Object) -> str:
     return pointer
 
 
+def _value(path: Path, object: Object) -> Any:  # noqa: ANN401 - any part of an object
+    here: Any = object
+    for part in path:
+        _, here = _step(part, here)
+    return here
+
+
 def _step(part: str, here: Any) -> tuple[str, Any]:  # noqa: ANN401 - any part of an object
+    place = _place(part, here)
+    return (part.partition(":")[2], None) if place is None else (str(place), here[place])
+
+
+def _place(part: str, here: Any) -> Any:  # noqa: ANN401 - a name or an index, None where there is no such part
     kind, _, rest = part.partition(":")
     if kind == "f":
-        return rest, here.get(rest) if isinstance(here, dict) else None
+        return rest if isinstance(here, dict) and rest in here else None
     items = here if isinstance(here, list) else []
     wanted = _parsed(rest)
-    for index, item in enumerate(items):
-        if _is_item(kind, item, index, wanted):
-            return str(index), item
-    return rest, None
+    exact = (index for index, item in enumerate(items) if _is_item(kind, item, index, wanted))
+    # What is to be applied may lack a part of its key that the API server fills in.
+    brief = (index for index, item in enumerate(items) if _is_item(kind, item, index, wanted, may_lack=True))
+    return next(exact, next(brief, None))
 
 
-def _is_item(kind: str, item: Any, index: int, wanted: Any) -> bool:  # noqa: ANN401 - any part of an object
+def _is_item(kind: str, item: object, index: int, wanted: object, *, may_lack: bool = False) -> bool:
     if kind == "k":
         return (
             isinstance(item, dict)
             and isinstance(wanted, dict)
-            and all(item.get(name) == value for name, value in wanted.items())
+            and all(item.get(name, value if may_lack else None) == value for name, value in wanted.items())
         )
     return bool(item == wanted) if kind == "v" else index == wanted
 

@@ -15,6 +15,7 @@ from towline.shared.model import DriftMode, Health, Moment, Phase, Result, short
 from towline.shared.release import HistoryEntry, Quarantine, Release, ReleaseStatus, StoredRevision
 from towline.shared.wanted import Wanted
 from towline.worker.decision import UNDER_WAY, failed, hook_failed, rollback_failed
+from towline.worker.drift import is_about
 from towline.worker.hooks import not_undone
 from towline.worker.outcome import Counts, Outcome, announce, put_on_record, show_missing, show_release
 from towline.worker.stages import Stages
@@ -103,7 +104,7 @@ def _still_drifting(status: ReleaseStatus, written: Written) -> tuple[str, ...]:
         return ()
     applied = {*written.applied.created, *written.applied.changed}
     keys = [one.key for one in written.objects if one.key not in applied]
-    return tuple(line for line in status.drift if any(line.startswith(f"{key} ") for key in keys))
+    return tuple(line for line in status.drift if any(is_about(line, key) for key in keys))
 
 
 def reverted(tools: Tools, standing: Standing, restored: Restored, stages: Stages) -> Release:

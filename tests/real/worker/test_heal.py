@@ -9,6 +9,7 @@ from parts.manifests import config_map, deployment, several
 from towline.shared.jobs import HealArguments, SteerArguments, Steering
 from towline.shared.model import Phase
 from towline.worker.heal import heal
+from towline.worker.repairs import WINDOW_SECONDS
 from towline.worker.steer import steer
 
 ORDERS = "services/orders/app.yaml"
@@ -112,16 +113,98 @@ def test_a_field_that_is_to_be_ignored_stays_and_the_rest_is_put_back(engine, co
     assert engine.live("ConfigMap", "orders")["data"] == {"a": "3", "b": "1"}
 
 
-def test_an_object_that_somebody_writes_again_and_again_is_left_alone_and_named(
-    engine, orders, control_plane
-):
-    for number in range(2, 6):
-        edit(engine, control_plane, "configmap", "orders", {"data": {"a": str(number)}}, manager="operator-x")
-        line = look(engine)
+def test_a_field_that_somebody_writes_again_and_again_is_left_alone_and_named(engine, orders, control_plane):
+    line = fight(engine, control_plane)
 
     assert engine.live("ConfigMap", "orders")["data"] == {"a": "5"}
     assert "left alone" in line
     assert "/data/a by operator-x" in engine.release("orders").status.drift[0]
+    assert synced(engine) == ("False", "Drifted")
+
+
+def fight(engine, control_plane) -> str:
+    """Another controller writes `a` until it is left alone; the last line of the job."""
+    for number in range(2, 6):
+        edit(engine, control_plane, "configmap", "orders", {"data": {"a": str(number)}}, manager="operator-x")
+        line = look(engine)
+    return line
+
+
+def synced(engine) -> tuple[str, str]:
+    """The condition."""
+    (found,) = (one for one in engine.release("orders").status.conditions if one.type == "Synced")
+    return found.status, found.reason
+
+
+def let_the_window_pass(engine) -> None:
+    """As if all repairs had been made so much earlier."""
+    redis, key = engine.tools.broker.redis, "towline:repairs:staging/orders"
+    assert redis.exists(key)
+    for member, at in redis.zrange(key, 0, -1, withscores=True):
+        redis.zadd(key, {member: at - WINDOW_SECONDS})
+
+
+def test_other_fields_of_an_object_are_put_back_while_one_is_fought_for(engine, control_plane):
+    engine.deploy({ORDERS: config_map("orders", a="1", b="1", c="1")})
+    engine.eventually("orders", Phase.HEALTHY)
+    for field in "bcb":  # of one object as often as is borne of one field
+        edit(engine, control_plane, "configmap", "orders", {"data": {field: "2"}})
+        look(engine)
+    fight(engine, control_plane)
+
+    edit(engine, control_plane, "configmap", "orders", {"data": {"c": "2"}})
+    line = look(engine)
+
+    assert engine.live("ConfigMap", "orders")["data"] == {"a": "5", "b": "1", "c": "1"}
+    assert "put back: ConfigMap" in line
+    assert "/data/c by kubectl-edit" in line
+    (said,) = engine.release("orders").status.drift
+    assert "/data/a by operator-x" in said
+    assert "/data/c" not in said
+    assert "/data/a by operator-x" in look(engine)  # which is seen to differ as before
+
+
+def test_when_the_window_has_passed_a_field_is_put_back_once_more_and_told_of_if_that_lasts(
+    engine, orders, control_plane
+):
+    fight(engine, control_plane)
+    let_the_window_pass(engine)
+
+    look(engine)
+
+    assert engine.live("ConfigMap", "orders")["data"] == {"a": "1"}
+    assert engine.release("orders").status.drift == ()
+    assert synced(engine) == ("True", "Healthy")
+    assert "/data/a by operator-x" in events_of_drift(engine, control_plane)[-1]
+
+
+def test_a_fight_that_goes_on_when_the_window_has_passed_is_stopped_at_once(engine, orders, control_plane):
+    fight(engine, control_plane)
+    let_the_window_pass(engine)
+    look(engine)
+
+    edit(engine, control_plane, "configmap", "orders", {"data": {"a": "6"}}, manager="operator-x")
+    line = look(engine)
+
+    assert "left alone" in line
+    assert engine.live("ConfigMap", "orders")["data"] == {"a": "6"}
+
+
+@pytest.mark.parametrize("engine", [{"environment": {"drift": "report"}}], indirect=True)
+def test_what_somebody_changes_and_changes_back_is_not_said_to_differ_any_more(engine, orders, control_plane):
+    edit(engine, control_plane, "configmap", "orders", {"data": {"a": "2"}})
+    look(engine)
+    differing = synced(engine)
+
+    edit(engine, control_plane, "configmap", "orders", {"data": {"a": "1"}})
+    look(engine)
+    mended, said = synced(engine), engine.release("orders").status.drift
+    edit(engine, control_plane, "configmap", "orders", {"data": {"a": "3"}})
+    look(engine)
+
+    assert differing == ("False", "Drifted")
+    assert (mended, said) == (("True", "Healthy"), ())
+    assert "/data/a by kubectl-edit" in engine.release("orders").status.drift[0]
 
 
 def test_what_a_sync_applies_again_is_not_said_to_differ_any_more(engine, control_plane):

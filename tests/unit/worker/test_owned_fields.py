@@ -81,17 +81,39 @@ def test_a_place_covers_what_is_in_it(pointer, is_covered):
 
 
 @pytest.mark.parametrize(
-    ("pointer", "expected"),
+    ("path", "expected"),
     [
-        ("/a/b", {"a": {"c": [1, {"d": 2}]}}),
-        ("/a/c/1/d", {"a": {"b": 1, "c": [1, {}]}}),
-        ("/a/c/0", {"a": {"b": 1, "c": [{"d": 2}]}}),
-        ("/a/c/7", {"a": {"b": 1, "c": [1, {"d": 2}]}}),
-        ("/x/y", {"a": {"b": 1, "c": [1, {"d": 2}]}}),
+        ("f:a f:b", {"a": {"c": [1, {"d": 2, "e": 3}]}}),
+        ('f:a f:c k:{"d":2} f:e', {"a": {"b": 1, "c": [1, {"d": 2}]}}),
+        ('f:a f:c k:{"d":2}', {"a": {"b": 1, "c": [1]}}),
+        ('f:a f:c k:{"d":2,"protocol":"TCP"} f:e', {"a": {"b": 1, "c": [1, {"d": 2}]}}),
+        ('f:a f:c k:{"d":9} f:e', {"a": {"b": 1, "c": [1, {"d": 2, "e": 3}]}}),
+        ("f:a f:c v:1", {"a": {"b": 1, "c": [{"d": 2, "e": 3}]}}),
+        ("f:x f:y", {"a": {"b": 1, "c": [1, {"d": 2, "e": 3}]}}),
     ],
 )
-def test_a_place_is_left_out_of_a_copy(pointer, expected):
-    value = {"a": {"b": 1, "c": [1, {"d": 2}]}}
+def test_a_field_is_left_out_of_a_copy(path, expected):
+    value = {"a": {"b": 1, "c": [1, {"d": 2, "e": 3}]}}
 
-    assert without_field(value, pointer) == expected
-    assert value == {"a": {"b": 1, "c": [1, {"d": 2}]}}
+    assert without_field(value, tuple(path.split())) == expected
+    assert value == {"a": {"b": 1, "c": [1, {"d": 2, "e": 3}]}}
+
+
+def test_an_item_of_a_list_whose_fields_are_all_left_out_is_left_out_whole():
+    value = {"list": [{"name": "a", "x": 1}, {"name": "b"}]}
+
+    for field in ("f:x", "f:name"):
+        value = without_field(value, ("f:list", 'k:{"name":"a"}', field))
+
+    assert value == {"list": [{"name": "b"}]}
+
+
+@pytest.mark.parametrize(("image", "is_same"), [("example.com/app:1", True), ("example.com/app:2", False)])
+def test_a_field_that_somebody_changed_back_is_the_same(image, is_same):
+    live = thing(ours({}), entry("kubectl-edit", IMAGE))
+    containers = [{"name": "app", "image": image}, {"name": "proxy"}]
+    live["spec"] = {"template": {"spec": {"containers": containers}}}
+
+    (lost,) = lost_fields(live, thing(ours(IMAGE)))
+
+    assert lost.is_same is is_same
