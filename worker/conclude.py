@@ -85,8 +85,10 @@ def _concluded(tools: Tools, name: ReleaseName, view: ReleaseView, lease: Lease)
         now = place.now()
         gives = tools.addresses(place.environment).gives
         verdict = verdict_of(place.target, release, now=now, gives=gives)
-    status = concluded(release, verdict.health, verdict.reason, now=now, is_old=verdict.is_old)
-    if status is not None and is_ill(release.status, status):
+    status = concluded(
+        release, verdict.health, verdict.reason, now=now, is_old=verdict.is_old, is_gone=verdict.is_gone
+    )
+    if status is not None and is_ill(release.status, status) and not verdict.is_gone:
         with stages("cause"):
             cause = why(place, release, verdict)
         status = concluded(release, verdict.health, cause.text, now=now, is_old=verdict.is_old)

@@ -3,6 +3,7 @@
     Verifying    healthy -> Healthy (this is the stable revision) · failed or late -> RollingBack, or Failed
     RollingBack  healthy -> RolledBack · failed or late -> Failed; until the objects are brought back nothing is judged
     Healthy      failed -> Failed (reported), or RollingBack within the time that `rollback: {watch}` names
+                 an object of it was deleted -> Failed (reported), never RollingBack: no revision is at fault
     Failed       healthy -> Healthy; only what failed by its health, never what was refused, after which the one before
                  that runs on turns bad as in Healthy
     RolledBack   follows in its health, nothing else
@@ -40,13 +41,21 @@ BEFORE_IT = "not healthy, as before this revision"
 
 
 def concluded(
-    release: Release, health: Health, reason: str, *, now: datetime, is_old: bool = False
+    release: Release,
+    health: Health,
+    reason: str,
+    *,
+    now: datetime,
+    is_old: bool = False,
+    is_gone: bool = False,
 ) -> ReleaseStatus | None:
     """The status when this verdict is final or changes what is known, None otherwise.
 
     It is the same status where a step is healthy, and the next one is to be taken. `is_old`: what is not well was so under
-    the stable revision before, and is no reason to go back to that.
+    the stable revision before, and is no reason to go back to that. `is_gone`: an object was deleted, which makes ill what
+    was well.
     """
+    is_bad = is_gone or health is Health.FAILED
     if is_prepared(release.status):
         return _prepared(release, health, reason, now)
     match release.status.phase:
@@ -55,13 +64,13 @@ def concluded(
         case Phase.ROLLING_BACK if is_brought_back(release.status):
             return _brought_back(release.status, health, reason, now, is_old)
         case Phase.HEALTHY:
-            return _turned_bad(release, reason, now) if health is Health.FAILED else None
+            return _turned_bad(release, reason, now, is_gone) if is_bad else None
         case Phase.FAILED if release.status.health in WELL:  # of what was refused: the one before runs on
-            return _turned_bad(release, reason, now) if health is Health.FAILED else None
+            return _turned_bad(release, reason, now, is_gone) if is_bad else None
         case Phase.FAILED:
             return _recovered(release.status, health, reason, now)
         case Phase.ROLLED_BACK:
-            return _followed(release.status, health, reason)
+            return _followed(release.status, Health.FAILED if is_bad else health, reason)
         case _:
             return None
 
@@ -350,13 +359,14 @@ def _not_rolled_back(status: ReleaseStatus, note: str) -> tuple[HistoryEntry, ..
     return (*status.history[:at], told, *status.history[at + 1 :])
 
 
-def _turned_bad(release: Release, reason: str, now: datetime) -> ReleaseStatus:
+def _turned_bad(release: Release, reason: str, now: datetime, is_gone: bool) -> ReleaseStatus:
     """A stable revision fails: reported, and rolled back only within the time that its team asked for."""
     status = release.status
     watch = status.verification.watch_seconds
     stored = status.stored_of(status.revision)
     since = stored.stable_at if stored else None
-    if watch is not None and since is not None and now <= since + timedelta(seconds=watch):
+    is_watched = watch is not None and since is not None and now <= since + timedelta(seconds=watch)
+    if is_watched and not is_gone:
         return failed(release, reason, now=now)
     message = f"was healthy and is not any more: {reason}"
     if status.phase is Phase.FAILED:

@@ -13,12 +13,12 @@ import structlog
 from towline.shared.metrics import DRIFT, Metrics
 from towline.shared.model import DriftMode, ObjectKey, ReleaseName
 from towline.shared.release import AppliedObject, ReleaseStatus
+from towline.worker.decision import UNDER_WAY
 from towline.worker.sightings import Sighting
 
-log = structlog.get_logger(__name__)
-
-
 WAS_DELETED = "was deleted"  # how a line of `status.drift` says it, after the object
+
+log = structlog.get_logger(__name__)
 
 
 class How(StrEnum):
@@ -56,11 +56,13 @@ def is_said(status: ReleaseStatus, key: ObjectKey) -> bool:
 
 
 def is_missed(status: ReleaseStatus, key: ObjectKey) -> bool:
-    """Whether the release is ill when this object is not there.
+    """Whether somebody must have deleted this object, which is not there, and nobody puts it back.
 
-    Where drift is put back, that is so only once the record says that this object is not. A Job's TTL may be over.
+    Where drift is put back, the record says first that this object is not. A Job's TTL may be over, and what is verified may
+    never have come to be.
     """
-    if key.kind == "Job" or not any(one.key == key and one.digest for one in status.objects):
+    is_applied = any(one.key == key and one.digest for one in status.objects)
+    if not is_applied or key.kind == "Job" or status.phase in UNDER_WAY:
         return False
     is_healed = status.verification.drift is DriftMode.HEAL and status.stored_of(status.revision) is not None
     return not is_healed or any(line.startswith(f"{key} {WAS_DELETED}") for line in status.drift)

@@ -9,30 +9,36 @@ when it was seen later than that sync began, or SETTLE_SECONDS have passed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from towline.shared.jobs import QueueName
-from towline.shared.model import Health, ObjectKey, Phase
+from towline.shared.model import DriftMode, Health, ObjectKey, Phase
 from towline.shared.pod_limits import USUAL, PodLimits
 from towline.shared.release import Release
 from towline.worker.cache import Cache
 from towline.worker.decision import concluded, deadline_of, is_to_be_brought_back, to_judge
-from towline.worker.drift import Drift, drift_of
+from towline.worker.drift import Drift, How, drift_of, is_missed, is_said
 from towline.worker.health.kinds import WAITS_FOR_ADDRESS
 from towline.worker.health.pods import finding
-from towline.worker.health.release import Judged, release_verdict, since_of
+from towline.worker.health.release import MISSING, Judged, release_verdict, since_of
 from towline.worker.health.surroundings import Gives, nobody_gives
 from towline.worker.health.verdict import Verdict, has_health
+from towline.worker.repairs import WINDOW_SECONDS
 from towline.worker.sightings import number_of
 
 SETTLE_SECONDS = 2.0  # watches are at most this far behind each other
+DRIFT_SETTLE_SECONDS = (
+    1.0  # the same for a drift: a wrong one costs a job that reads the cluster and finds nothing
+)
 CONFIRM_SECONDS = 0.1  # a drift is believed when the Release's watch did not tell of a sync meanwhile
 STUCK_SECONDS = 2.0  # a rollback is carried out by the job that decides it; later, that job may be gone
 FIRST_PAUSE_SECONDS = 2.0  # after a question whose job came to nothing
 LONGEST_PAUSE_SECONDS = 30.0
-MISSING = Verdict(health=Health.UNKNOWN, reason="is not there")
+AGAIN_SECONDS = 1.0  # until a drift whose object changes all the time is told again
+BACK_SECONDS = 30.0  # what was deleted may be back without our label, which no watch shows
+NEVER = float("inf")
 AWAITED = Verdict(health=WAITS_FOR_ADDRESS[0], reason=WAITS_FOR_ADDRESS[1])
 
 
@@ -55,16 +61,31 @@ class Asked:
     pause_seconds: float = FIRST_PAUSE_SECONDS
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """When a drift was told last, and as of which version of its object."""
+
+    version: int
+    at: float
+
+
 @dataclass(slots=True, kw_only=True)
 class Tracked:
-    """One release; times are monotonic. `written`: what the last sync wrote, seen only when later than `floor`."""
+    """One release; times are monotonic. `written`: what the last sync wrote, seen only when later than `floor`.
+
+    `drifts` and `told` are of this attempt; `counted` are those that have been there since they were counted; `mended` those
+    of whom the record says that they differ, and who do not.
+    """
 
     release: Release
     seen_at: float
     floor: int = 0
     written: frozenset[ObjectKey] = frozenset()
     asked: Asked | None = None
-    drifts: dict[Drift, float] = field(default_factory=dict)  # when it is believed; minus infinity when told
+    drifts: dict[Drift, float] = field(default_factory=dict)  # when it is to be told, also again
+    told: dict[Drift, Told] = field(default_factory=dict)
+    counted: frozenset[Drift] = frozenset()
+    mended: frozenset[ObjectKey] = frozenset()
 
 
 def followed(before: Tracked | None, release: Release, *, now: float) -> Tracked:
@@ -72,7 +93,8 @@ def followed(before: Tracked | None, release: Release, *, now: float) -> Tracked
     if before is None or before.release.uid != release.uid:
         return Tracked(release=release, seen_at=now)
     floor, written = before.floor, before.written
-    if release.claim != before.release.claim:
+    is_same_attempt = release.claim == before.release.claim
+    if not is_same_attempt:
         # The claim was written before any object; where only the status after it was seen, the Release before both.
         newest = release if release.is_unfinished else before.release
         floor = number_of(newest.resource_version)
@@ -89,7 +111,10 @@ def followed(before: Tracked | None, release: Release, *, now: float) -> Tracked
         floor=floor,
         written=written,
         asked=before.asked,
-        drifts=before.drifts if release.claim == before.release.claim else {},
+        drifts=before.drifts if is_same_attempt else {},
+        told=before.told if is_same_attempt else {},
+        counted=before.counted,
+        mended=before.mended,
     )
 
 
@@ -100,6 +125,7 @@ class View:
     health: Health | None
     look_again_at: datetime | None = None
     is_old: bool = False
+    is_gone: bool = False
 
 
 def view_of(
@@ -122,11 +148,21 @@ def view_of(
         return View(health=None, look_again_at=now + timedelta(seconds=settle_at - at))
     since = since_of(release.status)
     verdict = release_verdict(
-        [_judged(cache, key, now=now, since=since, limits=limits, gives=gives) for key in keys],
+        [
+            _judged(cache, key, now=now, since=since, limits=limits, gives=gives)
+            if key in cache.members
+            else Judged(key=key, verdict=MISSING, is_gone=is_missed(release.status, key))
+            for key in keys
+        ],
         since=since,
         stable_until=release.status.stable_until,
     )
-    return View(health=verdict.health, look_again_at=verdict.look_again_at, is_old=verdict.is_old)
+    return View(
+        health=verdict.health,
+        look_again_at=verdict.look_again_at,
+        is_old=verdict.is_old,
+        is_gone=verdict.is_gone,
+    )
 
 
 def _is_fresh(tracked: Tracked, cache: Cache, key: ObjectKey) -> bool:
@@ -138,8 +174,8 @@ def _is_fresh(tracked: Tracked, cache: Cache, key: ObjectKey) -> bool:
 def _judged(
     cache: Cache, key: ObjectKey, *, now: datetime, since: datetime | None, limits: PodLimits, gives: Gives
 ) -> Judged:
-    seen = cache.members.get(key)
-    if seen is None or seen.verdict is None:
+    seen = cache.members[key]
+    if seen.verdict is None:
         return Judged(key=key, verdict=MISSING)
     if seen.lacks_address is not None and gives(seen.lacks_address):
         return Judged(key=key, verdict=AWAITED)
@@ -163,8 +199,9 @@ def question_of(tracked: Tracked, view: View, *, at: float, now: datetime) -> Qu
     if release.is_unfinished:  # a sync runs, or is run again, and judging comes after it
         return None
     health = view.health or Health.UNKNOWN
-    if concluded(release, health, "", now=now, is_old=view.is_old) is None:
-        return None
+    if concluded(release, health, "", now=now, is_old=view.is_old, is_gone=view.is_gone) is None:
+        is_awaited = view.is_gone and status.health is Health.FAILED  # see BACK_SECONDS
+        return Question(about="gone", queue=QueueName.BACKGROUND) if is_awaited else None
     is_good = health in (Health.HEALTHY, Health.SUSPENDED)
     return Question(
         about=f"{status.phase} {status.revision} {'well' if is_good else 'failed'}",
@@ -203,34 +240,80 @@ def look_in(tracked: Tracked, view: View, *, at: float, now: datetime) -> float 
     if view.look_again_at is not None:
         times.append((view.look_again_at - now).total_seconds())
     times.extend(when - at for when in tracked.drifts.values())
-    return min((one for one in times if one > 0), default=None)
+    return min((one for one in times if 0 < one < NEVER), default=None)
 
 
-def confirmed(tracked: Tracked, cache: Cache, *, at: float) -> list[Drift]:
-    """The drifts to be told of now: each once an attempt, as soon as it is believed."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmed:
+    """What differs and is to be told now; `new`: what did not before. `is_mended`: what is said to differ does not any more."""
+
+    told: tuple[Drift, ...] = ()
+    new: tuple[Drift, ...] = ()
+    is_mended: bool = False
+
+
+def confirmed(tracked: Tracked, cache: Cache, *, at: float) -> Confirmed:
+    """Each drift once an attempt, as soon as it is believed; again when its object was changed since, or time may help.
+
+    Nothing while a sync runs: it writes objects before it records them.
+    """
+    if tracked.release.is_unfinished:
+        return Confirmed()
     current = dict(_drifts(tracked, cache, at=at))
-    tracked.drifts = {one: min(when, tracked.drifts.get(one, when)) for one, when in current.items()}
-    due = [one for one, when in tracked.drifts.items() if float("-inf") < when <= at]
-    tracked.drifts |= dict.fromkeys(due, float("-inf"))
-    return sorted(due, key=lambda one: one.key)
+    tracked.told = {one: told for one, told in tracked.told.items() if one in current}
+    tracked.drifts = {one: _due_at(tracked, cache, one, believed) for one, believed in current.items()}
+    due = sorted((one for one, when in tracked.drifts.items() if when <= at), key=lambda one: one.key)
+    for one in due:
+        tracked.told[one] = Told(version=_version(cache, one.key), at=at)
+        tracked.drifts[one] = _due_at(tracked, cache, one, at)
+    new = tuple(one for one in due if one not in tracked.counted)
+    tracked.counted = (tracked.counted & current.keys()) | set(new)
+    before, tracked.mended = tracked.mended, _mended(tracked, cache, current)
+    return Confirmed(told=tuple(due), new=new, is_mended=not tracked.mended <= before)
+
+
+def _due_at(tracked: Tracked, cache: Cache, drift: Drift, believed: float) -> float:
+    """When a drift is to be told; again when whoever puts it back, or reports it, may come to something else by then."""
+    told = tracked.told.get(drift)
+    if told is None:
+        return min(believed, tracked.drifts.get(drift, believed))
+    if told.version != _version(cache, drift.key):
+        return told.at + AGAIN_SECONDS
+    if drift.how is How.DELETED:
+        return told.at + BACK_SECONDS
+    is_healed = tracked.release.status.verification.drift is DriftMode.HEAL
+    return told.at + WINDOW_SECONDS if is_healed else NEVER
+
+
+def _mended(tracked: Tracked, cache: Cache, current: Mapping[Drift, float]) -> frozenset[ObjectKey]:
+    """The objects of which the record says that they differ, and that do not."""
+    status = tracked.release.status
+    if not status.drift:
+        return frozenset()
+    differing = {one.key for one in current}
+    known = {one.key for one in status.objects if one.key in cache.members} - differing
+    return frozenset(key for key in known if is_said(status, key))
+
+
+def _version(cache: Cache, key: ObjectKey) -> int:
+    seen = cache.members.get(key)
+    return seen.version if seen is not None else cache.gone_at(key)
 
 
 def _drifts(tracked: Tracked, cache: Cache, *, at: float) -> Iterator[tuple[Drift, float]]:
     """What differs, and when that is believed.
 
-    Nothing while a sync runs: it writes objects before it records them. What was seen before the record was written may be
-    what the sync then put right, or may have been done meanwhile: the watches tell when they had their time.
+    What was seen before the record was written may be what the sync then put right, or may have been done meanwhile: the
+    watches tell when they had their time.
     """
-    if tracked.release.is_unfinished:
-        return
     recorded = number_of(tracked.release.resource_version)
     for one in tracked.release.status.objects:
         key = one.key
         seen = cache.members.get(key)
-        version = seen.version if seen is not None else cache.gone_at(key)
+        version = _version(cache, key)
         is_known = version > 0 or (cache.is_listed(key) and key.kind != "Job")  # of a Job its TTL may be over
         drift = drift_of(one, seen)
         if drift is None or not is_known or (key in tracked.written and version <= tracked.floor):
             continue
-        settled = at if version > recorded else tracked.seen_at + SETTLE_SECONDS
+        settled = at if version > recorded else tracked.seen_at + DRIFT_SETTLE_SECONDS
         yield drift, max(at + CONFIRM_SECONDS, settled)

@@ -7,7 +7,6 @@ they could change what is found. State: none; it only reads, so killed at any li
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -16,12 +15,13 @@ import structlog
 from towline.shared.errors import ClusterError, UnknownKind
 from towline.shared.model import Health, ObjectKey
 from towline.shared.pod_limits import PodLimits
-from towline.shared.release import Release
+from towline.shared.release import Release, ReleaseStatus
 from towline.worker.decision import to_judge
+from towline.worker.drift import is_missed
 from towline.worker.health.case import Seen
 from towline.worker.health.fault import NOTHING, Finding
 from towline.worker.health.pods import finding
-from towline.worker.health.release import Judged, ReleaseVerdict, is_open, release_verdict, since_of
+from towline.worker.health.release import MISSING, Judged, ReleaseVerdict, is_open, release_verdict, since_of
 from towline.worker.health.surroundings import Gives, nobody_gives
 from towline.worker.health.verdict import Verdict, has_health, judge
 from towline.worker.health.workload import Workload, workload_of
@@ -57,7 +57,7 @@ def verdict_of(
     """
     rules = release.status.verification.health
     keys = [one.key for one in to_judge(release.status) if has_health(one.group, one.kind, rules=rules)]
-    read = in_parallel(lambda key: _read(target, key, rules, gives), keys)
+    read = in_parallel(lambda key: _read(target, release.status, key, gives), keys)
     unsettled = [workload for one, workload in read if workload is not None and is_open(one.verdict)][
         :WORKLOADS
     ]
@@ -69,17 +69,20 @@ def verdict_of(
 
 
 def _read(
-    target: Target, key: ObjectKey, rules: Mapping[str, str], gives: Gives
+    target: Target, status: ReleaseStatus, key: ObjectKey, gives: Gives
 ) -> tuple[Judged, Workload | None]:
     """An object's own verdict, and what it is to its pods."""
+    is_gone = is_missed(status, key)
     try:
         resource = target.deployer.preferred(key.group, key.kind)
-    except UnknownKind as error:
-        return Judged(key=key, verdict=Verdict(health=Health.FAILED, reason=error.message)), None
+    except UnknownKind as error:  # deleted together with its CustomResourceDefinition, or never made
+        unknown = Verdict(health=Health.FAILED, reason=error.message)
+        return Judged(key=key, verdict=MISSING if is_gone else unknown, is_gone=is_gone), None
     live = target.deployer.get(resource, key.name, key.namespace)
     if live is None:
-        return Judged(key=key, verdict=Verdict(health=Health.UNKNOWN, reason="is not there")), None
-    return Judged(key=key, verdict=judge(live, rules=rules, gives=gives)), workload_of(live)
+        return Judged(key=key, verdict=MISSING, is_gone=is_gone), None
+    verdict = judge(live, rules=status.verification.health, gives=gives)
+    return Judged(key=key, verdict=verdict), workload_of(live)
 
 
 def _found(target: Target, workload: Workload, moment: _Moment) -> Finding:

@@ -213,10 +213,11 @@ class Watcher:
         limits = self.scene.environments[set_id].pod_limits
         gives = self.addresses.gives
         view = view_of(tracked, self.scene.cache, at=at, now=now, limits=limits, gives=gives)
-        for drift in confirmed(tracked, self.scene.cache, at=at):
+        found = confirmed(tracked, self.scene.cache, at=at)
+        for drift in found.new:
             drifted(self.watching.metrics, name_of(tracked.release), drift)
-            if tracked.release.status.verification.drift is not DriftMode.OFF:
-                self.drifting.add(set_id)
+        if (found.told or found.is_mended) and tracked.release.status.verification.drift is not DriftMode.OFF:
+            self.drifting.add(set_id)
         question = question_of(tracked, view, at=at, now=now)
         seconds = look_in(tracked, view, at=at, now=now)
         if seconds is not None:

@@ -18,14 +18,20 @@ from towline.worker.health.surroundings import ADDRESSED
 from towline.worker.health.verdict import ORDER, UNSETTLED, WELL, Verdict, worst
 from towline.worker.health.workload import WORKLOADS
 
+MISSING = Verdict(health=Health.UNKNOWN, reason="is not there")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """An object of a release: its own verdict, and what its pods tell, which is nothing where it makes none."""
+    """An object of a release: its own verdict, and what its pods tell, which is nothing where it makes none.
+
+    `is_gone`: it was deleted, and is not about to be put back (worker/drift.py).
+    """
 
     key: ObjectKey
     verdict: Verdict
     found: Finding = NOTHING
+    is_gone: bool = False
 
     @property
     def is_open(self) -> bool:
@@ -39,7 +45,7 @@ class ReleaseVerdict:
 
     `reason` and `fault` hold words of the cluster, in which there may be secrets: see worker/cause.py.
     `look_again_at`: from when the same cluster would be judged otherwise. `is_old`: all would be well without objects that
-    were the same before what is judged began, and are not its fault.
+    were the same before what is judged began, and are not its fault. `is_gone`: nothing has failed, but an object was deleted.
     """
 
     health: Health
@@ -48,6 +54,7 @@ class ReleaseVerdict:
     fault: Fault | None = None
     look_again_at: datetime | None = None
     is_old: bool = False
+    is_gone: bool = False
 
 
 def is_open(verdict: Verdict) -> bool:
@@ -86,12 +93,16 @@ def _verdict(judged: Sequence[Judged]) -> ReleaseVerdict:
             return ReleaseVerdict(health=Health.FAILED, reason=reason, object=one.key, fault=fault)
     found = worst((str(one.key), one.verdict) for one in judged)
     times = [one.found.look_again_at for one in unsettled if one.found.look_again_at is not None]
-    return ReleaseVerdict(
+    verdict = ReleaseVerdict(
         health=found.health,
         reason=found.reason,
         object=_decisive(judged),
         look_again_at=min(times, default=None),
     )
+    gone = next((one.key for one in judged if one.is_gone), None)
+    if gone is None or found.health is Health.FAILED:
+        return verdict
+    return replace(verdict, reason=f"{gone} is not there: it was deleted", object=gone, is_gone=True)
 
 
 def _borne(one: Judged) -> Judged:

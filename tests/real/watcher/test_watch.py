@@ -15,8 +15,9 @@ from parts.watched import Watched, deployment, settings
 from towline.shared.config import ClusterConfig
 from towline.shared.jobs import QueueName
 from towline.shared.metrics import DRIFT
-from towline.shared.model import Health, Object, ObjectKey, Phase
-from towline.shared.release import RELEASE, AppliedObject
+from towline.shared.model import DriftMode, Health, Object, ObjectKey, Phase
+from towline.shared.objects import key_of
+from towline.shared.release import RELEASE, AppliedObject, Verification
 from towline.shared.watchers import Watchers
 from towline.worker.watch import Watcher
 
@@ -249,14 +250,68 @@ def test_what_somebody_does_to_an_applied_object_is_seen(watched: Watched, how: 
             resource, "orders", watched.namespace, {"data": {"mode": "b"}}, manager="kubectl-edit"
         )
     else:
-        live = watched.cluster.get(resource, "orders", watched.namespace)
-        assert live is not None
-        watched.cluster.delete(
-            resource, "orders", watched.namespace, uid=live["metadata"]["uid"], resource_version=""
-        )
+        delete(watched, "", "ConfigMap")
 
     eventually(lambda: drifts(watcher) == 1)
     eventually(lambda: watched.jobs("heal_staging_orders", QueueName.URGENT))
+
+
+def delete(watched: Watched, group: str, kind: str) -> Object:
+    """Somebody deletes an object called `orders`; as it was."""
+    resource = watched.cluster.preferred(group, kind)
+    live = watched.cluster.get(resource, "orders", watched.namespace)
+    assert live is not None
+    watched.cluster.delete(
+        resource, "orders", watched.namespace, uid=live["metadata"]["uid"], resource_version=""
+    )
+    return live
+
+
+REPORTED = Verification(drift=DriftMode.REPORT)
+
+
+def test_a_deleted_workload_of_a_release_that_only_reports_is_asked_for_and_so_is_its_return(
+    watched: Watched,
+):
+    watcher = watched.start()
+    stable = {"phase": Phase.HEALTHY, "health": Health.HEALTHY, "verification": REPORTED}
+    release = watched.apply("orders", [deployment()], **stable)
+    eventually(lambda: is_idle(watcher) and watcher.scene.cache.members)
+    before = watched.asked("orders")
+    live = delete(watched, "apps", "Deployment")
+    eventually(lambda: watched.asked("orders", QueueName.URGENT))
+    eventually(lambda: watched.jobs("heal_staging_orders", QueueName.URGENT))
+
+    watched.end_jobs()
+    told = {"phase": Phase.FAILED, "health": Health.FAILED, "drift": (f"{key_of(live)} was deleted",)}
+    watched.record(release, list(release.status.objects), **(stable | told))
+    kept = {name: live["metadata"][name] for name in ("name", "namespace", "labels")}
+    watched.cluster.create({**live, "metadata": kept})
+
+    eventually(lambda: watched.jobs("heal_staging_orders", QueueName.URGENT))
+    eventually(lambda: about(watcher).endswith(" well"), within=20)
+    assert before == []
+
+
+def about(watcher: Watcher) -> str:
+    """The last question about the only release."""
+    (tracked,) = watcher.scene.tracked.values()
+    return tracked.asked.question.about if tracked.asked else ""
+
+
+def test_what_is_said_to_differ_is_looked_at_as_soon_as_somebody_changed_it_back(watched: Watched):
+    watcher = watched.start()
+    stable = {"phase": Phase.HEALTHY, "health": Health.HEALTHY, "verification": REPORTED}
+    watched.apply("orders", [settings(mode="a")], **stable)
+    resource = watched.cluster.preferred("", "ConfigMap")
+    for mode in "ba":
+        changed = {"data": {"mode": mode}}
+        watched.cluster.merge_patch(resource, "orders", watched.namespace, changed, manager="kubectl-edit")
+        eventually(lambda: watched.jobs("heal_staging_orders", QueueName.URGENT))
+        watched.end_jobs()
+
+    eventually(lambda: is_idle(watcher))
+    assert drifts(watcher) == 1
 
 
 def drifts(watcher: Watcher) -> float:

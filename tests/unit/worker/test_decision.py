@@ -175,3 +175,39 @@ def test_a_stable_revision_ran_until_the_first_attempt_after_it(
     before = ReleaseStatus(revision=runs, stable_revision=stable_before, stable_until=NOW - HOUR)
     entry = HistoryEntry(revision="e" * 40, result=Result.SYNCED, started_at=NOW)
     assert stable_until(before, entry, is_known=is_known) == expected
+
+
+GONE = "Deployment.apps shop/cart is not there: it was deleted"
+
+
+@pytest.mark.parametrize("is_refused", [False, True], ids=["is the newest", "a newer one was refused"])
+def test_what_was_deleted_makes_a_stable_revision_ill_and_never_rolls_it_back(is_refused: bool):
+    watched = stable(watch=HOUR, is_refused=is_refused)
+
+    status = concluded(watched, Health.UNKNOWN, GONE, now=NOW, is_gone=True)
+
+    assert status is not None
+    assert (status.phase, status.health) == (Phase.FAILED, Health.FAILED)
+    assert GONE in status.message
+    ill = replace(watched, status=status)
+    assert concluded(ill, Health.UNKNOWN, GONE, now=NOW, is_gone=True) is None
+    back = concluded(ill, Health.HEALTHY, "all objects are healthy", now=NOW)
+    assert back is not None
+    assert back.health is Health.HEALTHY
+    assert back.phase is (Phase.FAILED if is_refused else Phase.HEALTHY)
+
+
+def test_what_was_deleted_of_a_release_that_was_rolled_back_is_told_until_it_is_back():
+    status = stable().status.model_copy(update={"phase": Phase.ROLLED_BACK})
+
+    ill = concluded(plain_release(status), Health.UNKNOWN, GONE, now=NOW, is_gone=True)
+
+    assert ill is not None
+    assert (ill.phase, ill.health) == (Phase.ROLLED_BACK, Health.FAILED)
+    assert GONE in ill.message
+
+
+def test_a_revision_that_is_verified_waits_for_what_was_deleted_as_for_anything_else():
+    one = plain_release(verifying(NOW))
+
+    assert concluded(one, Health.UNKNOWN, GONE, now=NOW, is_gone=True) is None

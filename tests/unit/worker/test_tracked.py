@@ -17,8 +17,12 @@ from towline.shared.release import CLAIM, AppliedObject, Release, release_of
 from towline.shared.watching import Selection
 from towline.worker.cache import Cache
 from towline.worker.drift import Drift, How
+from towline.worker.repairs import WINDOW_SECONDS
 from towline.worker.tracked import (
+    AGAIN_SECONDS,
+    BACK_SECONDS,
     CONFIRM_SECONDS,
+    DRIFT_SETTLE_SECONDS,
     LONGEST_PAUSE_SECONDS,
     SETTLE_SECONDS,
     STUCK_SECONDS,
@@ -267,7 +271,7 @@ FOREIGN = {"f:metadata": {}}
 
 
 def drifts(tracked: Tracked, cache: Cache, *, at: float) -> list[How]:
-    return [one.how for one in confirmed(tracked, cache, at=at)]
+    return [one.how for one in confirmed(tracked, cache, at=at).told]
 
 
 def test_a_drift_is_told_once_and_only_when_no_sync_has_come_to_light_meanwhile():
@@ -293,7 +297,7 @@ def test_a_deletion_is_a_drift():
     cache.remove(DEPLOYMENTS, raw(deployment(version=110)))
     drifts(tracked, cache, at=1.0)
 
-    assert confirmed(tracked, cache, at=2.0) == [Drift(key=KEY, how=How.DELETED)]
+    assert confirmed(tracked, cache, at=2.0).told == (Drift(key=KEY, how=How.DELETED),)
 
 
 def test_what_a_sync_does_is_no_drift():
@@ -313,8 +317,8 @@ def test_what_somebody_does_while_an_attempt_is_recorded_is_told_when_the_watche
     cache = cache_of(deployment(version=99, fields=FOREIGN))
 
     assert drifts(tracked, cache, at=0.0) == []
-    assert look_in(tracked, view_of(tracked, cache, at=0.0, now=NOW), at=0.0, now=NOW) == SETTLE_SECONDS
-    assert drifts(tracked, cache, at=SETTLE_SECONDS) == [How.CHANGED]
+    assert look_in(tracked, view_of(tracked, cache, at=0.0, now=NOW), at=0.0, now=NOW) == DRIFT_SETTLE_SECONDS
+    assert drifts(tracked, cache, at=DRIFT_SETTLE_SECONDS) == [How.CHANGED]
 
 
 def test_what_differs_still_after_another_attempt_is_told_again():
@@ -326,7 +330,7 @@ def test_what_differs_still_after_another_attempt_is_told_again():
     drifts(tracked, cache, at=3.0)
 
     assert told == [[], [How.CHANGED]]
-    assert drifts(tracked, cache, at=3.0 + SETTLE_SECONDS) == [How.CHANGED]
+    assert drifts(tracked, cache, at=3.0 + DRIFT_SETTLE_SECONDS) == [How.CHANGED]
 
 
 def test_what_was_deleted_while_nobody_watched_is_a_drift():
@@ -335,4 +339,96 @@ def test_what_was_deleted_while_nobody_watched_is_a_drift():
 
     drifts(tracked, cache, at=0.0)
 
-    assert drifts(tracked, cache, at=SETTLE_SECONDS) == [How.DELETED]
+    assert drifts(tracked, cache, at=DRIFT_SETTLE_SECONDS) == [How.DELETED]
+
+
+@pytest.mark.parametrize(
+    ("drift", "version", "seconds"),
+    [("report", 111, AGAIN_SECONDS), ("heal", 110, WINDOW_SECONDS), ("report", 110, None)],
+    ids=["its object was changed again", "who fought for it may have stopped", "nobody would do anything"],
+)
+def test_a_drift_that_stays_is_told_again_when_that_may_help(drift, version, seconds):
+    tracked = Tracked(release=release(phase="Healthy", verification={"drift": drift}), seen_at=-100.0)
+    cache = cache_of(deployment(version=110, fields=FOREIGN))
+    drifts(tracked, cache, at=0.0)
+    assert drifts(tracked, cache, at=1.0) == [How.CHANGED]
+    cache.show(DEPLOYMENTS, raw(deployment(version=version, fields=FOREIGN)))
+
+    assert drifts(tracked, cache, at=1.01) == []
+    view = view_of(tracked, cache, at=1.01, now=NOW)
+    wait = look_in(tracked, view, at=1.0, now=NOW)
+
+    assert wait == seconds
+    assert drifts(tracked, cache, at=1.0 + (seconds or 10_000)) == [How.CHANGED] * bool(seconds)
+
+
+def test_what_was_deleted_is_told_again_since_no_watch_shows_it_come_back_without_its_label():
+    tracked = Tracked(release=release(phase="Healthy", verification={"drift": "report"}), seen_at=-100.0)
+    cache = cache_of()
+    drifts(tracked, cache, at=0.0)
+
+    assert drifts(tracked, cache, at=1.0) == [How.DELETED]
+    assert drifts(tracked, cache, at=BACK_SECONDS) == []
+    assert drifts(tracked, cache, at=1.0 + BACK_SECONDS) == [How.DELETED]
+
+
+def test_a_drift_is_new_once_however_often_it_is_told():
+    tracked = Tracked(release=release(phase="Healthy"), seen_at=0.0)
+    cache = cache_of(deployment(version=110, fields=FOREIGN))
+    new = [confirmed(tracked, cache, at=at).new for at in (1.0, 2.0)]
+    tracked = followed(tracked, release(phase="Healthy", version=120, claim="c2"), now=3.0)
+    new.append(confirmed(tracked, cache, at=3.0).new)
+    tracked = followed(tracked, release(phase="Healthy", version=130, claim="c2", recorded="c2"), now=4.0)
+    confirmed(tracked, cache, at=4.0)
+    again = confirmed(tracked, cache, at=6.0)
+
+    cache.show(DEPLOYMENTS, raw(deployment(version=140)))
+    confirmed(tracked, cache, at=7.0)
+    cache.show(DEPLOYMENTS, raw(deployment(version=150, fields=FOREIGN)))
+    confirmed(tracked, cache, at=8.0)
+    afterwards = confirmed(tracked, cache, at=9.0)
+
+    changed = (Drift(key=KEY, how=How.CHANGED),)
+    assert new == [(), changed, ()]
+    assert (again.told, again.new) == (changed, ())
+    assert afterwards.new == changed
+
+
+def test_what_is_said_to_differ_and_does_not_any_more_is_told_at_once_and_once():
+    said = [f"{KEY} changed: /spec/replicas by kubectl"]
+    tracked = Tracked(release=release(phase="Healthy", drift=said), seen_at=-100.0)
+    cache = cache_of(deployment(version=110, fields=FOREIGN))
+    differing = confirmed(tracked, cache, at=0.0)
+
+    cache.show(DEPLOYMENTS, raw(deployment(version=120)))
+
+    assert not differing.is_mended
+    assert [confirmed(tracked, cache, at=at).is_mended for at in (1.0, 2.0)] == [True, False]
+
+
+DELETED = [f"{KEY} was deleted; not put back: exceeded quota"]
+STORED = [{"revision": "a" * 40, "name": "s", "sha256": "s"}]
+
+
+@pytest.mark.parametrize(
+    ("status", "queue"),
+    [
+        ({"verification": {"drift": "report"}}, QueueName.URGENT),
+        ({"verification": {"drift": "off"}}, QueueName.URGENT),
+        ({}, None),
+        ({"drift": [f"{KEY} changed: a field"]}, None),
+        ({"drift": DELETED}, QueueName.URGENT),
+        ({"drift": DELETED, "phase": "Failed", "health": "failed"}, QueueName.BACKGROUND),
+        ({"drift": DELETED, "phase": "Verifying"}, None),
+    ],
+    ids=["reported", "not looked at", "healed", "healed, too", "refused", "told already", "verifying"],
+)
+def test_what_was_deleted_makes_a_release_ill_where_nobody_puts_it_back(status, queue):
+    one = release(**({"phase": "Healthy", "health": "healthy", "stored": STORED} | status))
+    tracked = Tracked(release=one, seen_at=-100.0)
+
+    question = question_of(tracked, view_of(tracked, cache_of(), at=0.0, now=NOW), at=0.0, now=NOW)
+    unlisted = view_of(tracked, Cache(lambda set_id: {}), at=0.0, now=NOW)
+
+    assert (question.queue if question else None) is queue
+    assert question_of(tracked, unlisted, at=0.0, now=NOW) is None

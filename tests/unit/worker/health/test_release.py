@@ -45,6 +45,17 @@ def test_pods_have_no_say_about_a_workload_that_does_not_wait_for_them(health: H
     assert release_verdict([judged(health, fault=CRASHES, later=True)]).health is health
 
 
+def test_what_was_deleted_is_told_before_what_is_only_not_known_and_after_what_failed() -> None:
+    gone = replace(judged(Health.UNKNOWN), is_gone=True)
+    unknown, failed = judged(Health.UNKNOWN, "Rollout"), judged(Health.FAILED, "DaemonSet.apps")
+
+    one = release_verdict([unknown, gone])
+
+    assert (one.health, one.object, one.is_gone) == (Health.UNKNOWN, gone.key, True)
+    assert one.reason == "Deployment.apps shop/cart is not there: it was deleted"
+    assert not release_verdict([gone, failed]).is_gone
+
+
 def test_a_pod_of_its_own_is_borne_with_as_others_are() -> None:
     assert release_verdict([judged(Health.FAILED, "Pod")]).health is Health.PROGRESSING
     assert release_verdict([judged(Health.FAILED, "Pod", fault=CRASHES)]).health is Health.FAILED
