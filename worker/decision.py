@@ -25,13 +25,13 @@ from towline.shared.model import Health, HookState, Moment, Phase, Result, short
 from towline.shared.pending import ended_runs, runs_of
 from towline.shared.release import (
     AppliedObject,
-    HistoryEntry,
     Quarantine,
     Release,
     ReleaseStatus,
     StoredRevision,
 )
 from towline.worker.health.verdict import WELL
+from towline.worker.history import ended, not_rolled_back
 
 UNDER_WAY = (
     Phase.VERIFYING,
@@ -342,21 +342,9 @@ def rollback_failed(status: ReleaseStatus, reason: str) -> ReleaseStatus:
             "phase": Phase.FAILED,
             "health": Health.FAILED,
             "message": f"{text}{because}",
-            "history": _not_rolled_back(status, text),
+            "history": not_rolled_back(status, text),
         }
     )
-
-
-def _not_rolled_back(status: ReleaseStatus, note: str) -> tuple[HistoryEntry, ...]:
-    """The history in which the attempt that was to be rolled back has failed, and was not."""
-    bad = status.quarantined.revision if status.quarantined else ""
-    lost = (Result.FAILED, Result.ROLLED_BACK)
-    at = next((n for n, one in enumerate(status.history) if one.revision == bad and one.result in lost), None)
-    if at is None:
-        return status.history
-    entry = status.history[at]
-    told = entry.model_copy(update={"result": Result.FAILED, "notes": (*entry.notes, note)})
-    return (*status.history[:at], told, *status.history[at + 1 :])
 
 
 def _turned_bad(release: Release, reason: str, now: datetime, is_gone: bool) -> ReleaseStatus:
@@ -392,25 +380,3 @@ def _followed(status: ReleaseStatus, health: Health, reason: str) -> ReleaseStat
     if health in WELL and status.health is Health.FAILED:
         return status.model_copy(update={"health": health, "message": rolled_back_text(status)})
     return None
-
-
-def ended(
-    status: ReleaseStatus,
-    revision: str,
-    result: Result,
-    *,
-    now: datetime,
-    cause: str = "",
-    logs: Sequence[str] = (),
-) -> tuple[HistoryEntry, ...]:
-    """The history with the outcome of the newest attempt at a revision that is not known to be anything else."""
-    at = next((n for n, one in enumerate(status.history) if one.revision == revision), None)
-    if at is None or status.history[at].result not in (Result.SYNCED, Result.HEALTHY):
-        return status.history
-    entry = status.history[at]
-    stages = dict(entry.stages)
-    since = status.pending.since if status.pending else status.synced_at
-    if since is not None:
-        stages.setdefault("verify", round(max(0.0, (now - since).total_seconds()), 3))
-    told = {"result": result, "cause": cause or entry.cause, "logs": tuple(logs), "stages": stages}
-    return (*status.history[:at], entry.model_copy(update=told), *status.history[at + 1 :])
