@@ -42,6 +42,7 @@ MAX_PERSON = 100  # characters of an author's name
 MAX_SUBJECT = 200
 RECENT_HISTORY = 500  # commits; a monorepo's whole history may take longer than a job has
 WHOLE_HISTORY = 2**31 - 1  # Git's own word for it (INFINITE_DEPTH)
+CONSOLIDATED = "consolidated"  # a file of the mirror, touched when its packs were made one
 PEELED = "^{}"  # the line after an annotated tag's, with the commit
 
 
@@ -66,7 +67,7 @@ class Mirror:
         self._note = self._folder / "damaged"
         self._line = FetchLine(self._folder)
         self._remote = GitRemote(repository, self._folder)
-        self._open: tuple[Path, pygit2.Repository] | None = None
+        self._open: tuple[Path, int, pygit2.Repository] | None = None
         deadlines.prepare()
 
     def fetch(self, ref: str, *, deadline_seconds: float) -> Revision | None:
@@ -175,7 +176,8 @@ class Mirror:
                     git.references.delete(_local(ref))
         tips = {ref: self._tip(git, ref, advertised) for ref in refs if ref in advertised}
         with reading("a pack", self._report):
-            consolidate(git)
+            if consolidate(git):
+                Path(git.path, CONSOLIDATED).touch()
         return tips
 
     def _fetch(self, git: pygit2.Repository, wish: Wish, deadline: Deadline) -> Advertised:
@@ -291,14 +293,18 @@ class Mirror:
         return git
 
     def _git(self) -> pygit2.Repository:
-        """The repository, opened once, and again when another process cloned it anew."""
+        """The repository, opened once, and again when it was cloned anew, by whatever process, or its packs were made one.
+
+        As long as it is open, libgit2 keeps every pack in memory that it has ever seen.
+        """
         path = self._path()
         with reading("it", self._report):
             if path is None:
                 raise FileNotFoundError("the mirror is gone")
-            if self._open is None or self._open[0] != path:
-                self._open = (path, pygit2.Repository(path))
-            return self._open[1]
+            consolidated_at = _touched_at(path / CONSOLIDATED)
+            if self._open is None or self._open[:2] != (path, consolidated_at):
+                self._open = (path, consolidated_at, pygit2.Repository(path))
+            return self._open[2]
 
     def _set_aside(self, path: Path | None) -> None:
         """Keep one damaged mirror for whoever wants to know why."""
@@ -321,6 +327,14 @@ def _tidy(path: Path) -> None:
     for pattern in ("*.lock", "refs/mirror/*.lock", "objects/pack/pack_git2_*", "objects/pack/tmp_*"):
         for left in path.glob(pattern):
             left.unlink(missing_ok=True)
+
+
+def _touched_at(file: Path) -> int:
+    """When it was touched, in nanoseconds; 0 where it never was."""
+    try:
+        return file.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def _local(ref: str) -> str:

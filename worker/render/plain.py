@@ -63,10 +63,8 @@ class _Listing:
     digest: str
 
 
-_LISTINGS: Remembered[str, _Listing] = Remembered(16_384)
-_SOURCES: Remembered[tuple[str, str], Sources] = Remembered(
-    16_384
-)  # by path and id, of folders without links
+_LISTINGS: Remembered[str, _Listing] = Remembered(8_192)  # with its sources some 3 kB each
+_SOURCES: Remembered[tuple[str, str], Sources] = Remembered(8_192)  # by path and id, of folders without links
 
 
 def sources_of(tree: Tree, path: str) -> Sources:

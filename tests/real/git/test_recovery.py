@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from parts.repositories import repository
@@ -221,6 +223,20 @@ def test_packs_do_not_pile_up_and_everything_stays_readable(folder, mirror, orig
     for revision in revisions:
         read_all(mirror.tree(revision))
     read_all(reader)
+
+
+def test_packs_that_were_made_one_are_held_by_no_process(folder, make_mirror, mirror, origin):
+    another = make_mirror(origin.url)
+
+    for number in range(60):
+        revision = origin.commit({"counter": f"{number}"})
+        fetch(mirror)
+        read_all(another.tree(revision))
+
+    gc.collect()  # a repository refers to itself
+    held = Path("/proc/self/maps").read_text().splitlines()
+    assert [line for line in held if str(folder) in line]
+    assert not [line for line in held if str(folder) in line and line.endswith("(deleted)")]
 
 
 FULL_DISK = """
