@@ -31,6 +31,7 @@ from towline.worker.tools import Tools
 WAITERS = "towline:waiters"
 LOOK_SECONDS = 30.0  # how often the clock looks whether a dependant was forgotten
 WAKES = 3  # how often it has one and the same wish tried again
+CHAIN = 5  # releases that a reason to wait names, each waiting for the next
 FAILED = frozenset({Phase.FAILED, Phase.ROLLING_BACK, Phase.ROLLED_BACK})
 
 Depends = Mapping[str, Sequence[str]]  # release -> releases that it depends on
@@ -117,8 +118,8 @@ def _key(release: str) -> str:
     return f"towline:dependants:{release}"
 
 
-def reason_to_wait(tools: Tools, wanted: Wanted) -> str:
-    """What this release waits for, for people; "" when it waits for nothing."""
+def reason_to_wait(tools: Tools, wanted: Wanted, *, links: int = CHAIN) -> str:
+    """What this release waits for, and that for in turn, `links` of them; for people; "" when it waits for nothing."""
     if not wanted.after:
         return ""
     with tools.broker.guard():
@@ -126,8 +127,16 @@ def reason_to_wait(tools: Tools, wanted: Wanted) -> str:
     for release in wanted.after:
         view = tools.views.get(ReleaseName.parse(release))
         if why := reason_of(wanted.release, release, view, is_outstanding=release in outstanding):
-            return why
+            return f"{why}{_in_turn(tools, release, links=links - 1) if release in outstanding else ''}"
     return ""
+
+
+def _in_turn(tools: Tools, release: str, *, links: int) -> str:
+    """What a release waits for itself, to be read after its name."""
+    with tools.broker.guard():
+        wishes = tools.queue.wishes.undone([release]) if links else []
+    why = reason_to_wait(tools, wishes[0], links=links) if wishes else ""
+    return f", which {why}" if why else ""
 
 
 def reason_of(waiter: str, release: str, view: ReleaseView | None, *, is_outstanding: bool) -> str:

@@ -30,6 +30,16 @@ def test_kubectl_shows_a_release_in_columns(records: Records, owner: Owner, cont
     assert "orders" in control_plane.kubectl("get", "rel", "-A", "--no-headers")
 
 
+def test_kubectl_shows_where_a_release_is_pinned_when_it_is_asked_for_more(
+    records: Records, owner: Owner, control_plane: ControlPlane
+):
+    records.set_spec(claim(records, owner), pinned=REVISION)
+
+    heads, row = control_plane.kubectl("get", "rel", "-n", owner.namespace, "-o", "wide").splitlines()
+
+    assert row[heads.index("PINNED") :].split()[0] == REVISION
+
+
 def test_kubectl_waits_for_ready_and_for_what_is_not(
     records: Records, owner: Owner, control_plane: ControlPlane
 ):

@@ -225,3 +225,14 @@ def test_a_wish_that_waits_is_still_to_be_done(engine: Engine, stable: str) -> N
     assert engine.tools.queue.wishes.get("staging/orders") is not None
     assert engine.tools.broker.redis.ttl(wanted_key("staging/orders")) == -1
     assert engine.tools.broker.redis.exists(OUTBOX) == 0
+
+
+def test_a_chain_of_dependants_is_told_down_to_what_all_of_it_waits_for(engine: Engine) -> None:
+    cart = "  cart: {path: services/cart, depends_on: [orders]}\n"
+    files = {**both(1), "services/cart/app.yaml": config_map("cart"), ".towline.yaml": TEAM + cart}
+
+    engine.deploy(files)
+
+    view = engine.view("cart")
+    assert view is not None
+    assert view.error == "waits for staging/orders, which waits for staging/payments"
