@@ -50,3 +50,9 @@ def stored_text(status: ReleaseStatus) -> str:
         for one in status.stored
     ]
     return ", ".join(words) or "none"
+
+
+def instead_text(status: ReleaseStatus, *, release: str, is_pinned: bool) -> str:
+    """What an operator may do where the revision that was named is not to be had, for people."""
+    stored = f"one that is stored: {stored_text(status)}"
+    return f"`towline unpin {release}`, or pin it to {stored}" if is_pinned else f"name {stored}"

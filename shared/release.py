@@ -200,6 +200,11 @@ class ReleaseStatus(Record):
         return self.pending.revision if self.pending else self.revision
 
     @property
+    def is_newest_refused(self) -> bool:
+        """Whether nothing was written of what was wanted last."""
+        return bool(self.history) and self.history[0].result is Result.REFUSED
+
+    @property
     def stable(self) -> StoredRevision | None:
         """The stable revision, where its objects are still stored."""
         return self.stored_of(self.stable_revision) if self.stable_revision else None
@@ -360,7 +365,10 @@ def conditions_of(
     stuck = phase in (Phase.FAILED, Phase.ROLLED_BACK)
     states = {
         "Ready": (_tristate(phase is Phase.HEALTHY, stuck or phase is Phase.ROLLING_BACK), reason),
-        "Synced": (_tristate(phase in (Phase.VERIFYING, Phase.HEALTHY), stuck), reason),
+        "Synced": (
+            _tristate(phase in (Phase.VERIFYING, Phase.HEALTHY), stuck),
+            "Refused" if phase is Phase.FAILED and status.is_newest_refused else reason,
+        ),
         "Healthy": (
             _tristate(status.health is Health.HEALTHY, status.health is Health.FAILED),
             status.health.value.capitalize() if status.health else "Unknown",

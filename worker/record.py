@@ -189,6 +189,14 @@ def with_new(history: Sequence[HistoryEntry], entry: HistoryEntry) -> tuple[Hist
     return (entry, *_superseded(history))
 
 
+def _with_refusal(history: Sequence[HistoryEntry], entry: HistoryEntry) -> tuple[HistoryEntry, ...]:
+    """The history with a refusal, once though its worker died after it was recorded; what it leaves running is as it was."""
+    newest = history[0] if history else None
+    if newest is not None and newest.result is Result.REFUSED and _wish_of(newest) == _wish_of(entry):
+        return (entry, *history[1:])
+    return (entry, *history)
+
+
 def _wish_of(entry: HistoryEntry) -> tuple[object, ...]:
     """What was asked for, when and by whom."""
     return (entry.revision, entry.trigger, entry.triggered_by, entry.received_at)
@@ -264,7 +272,7 @@ def refused(
 def return_refused(
     tools: Tools, standing: Standing, wanted: Wanted, error: TowlineError, stages: Stages
 ) -> Outcome:
-    """The same when an operator wanted a stored revision back."""
+    """The same without the commit: an operator wanted a stored revision back, or one that cannot be read."""
     entry = _entry_of_stored(standing, wanted, Result.REFUSED, Counts(), stages)
     return _refused(tools, standing, wanted, error, entry)
 
@@ -297,7 +305,7 @@ def _refused(
             **state.identity,
             "phase": before.phase if is_under_way else Phase.FAILED,
             "message": f"{text}; {before.message}" if is_under_way else text,
-            "history": (entry, *before.history),
+            "history": _with_refusal(before.history, entry),
         }
     )
     try:

@@ -14,9 +14,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from towline.shared.errors import ClusterError, NotFound, Refused
+from towline.shared.choice import instead_text
+from towline.shared.errors import ClusterError, NotFound, Refused, RevisionMissing, TowlineError
 from towline.shared.model import Object, ObjectKey, ReleaseName, short
 from towline.shared.objects import group_kind
+from towline.shared.records import check_owner
 from towline.shared.release import StoredRevision
 from towline.shared.wanted import Lease, Wanted
 from towline.worker.apply import apply
@@ -74,6 +76,27 @@ def go_back(tools: Tools, name: ReleaseName, wanted: Wanted, lease: Lease, stage
         return outcome
     with stages("record"):
         return returned(tools, place, wanted, restored, stages)
+
+
+def refuse_unread(
+    tools: Tools, name: ReleaseName, wanted: Wanted, error: TowlineError, stages: Stages
+) -> Outcome:
+    """A revision that cannot be read is refused at the release, where an operator asked for it; else the error goes on."""
+    is_step = bool(wanted.goes_on)  # one that cannot be taken fails by its deadline
+    if error.retry or is_step or not wanted.operator:
+        raise error
+    place = standing(tools, name, repository=wanted.repository, ref=wanted.ref)
+    release = place.release
+    if release is None:
+        raise error
+    check_owner(place.owner, release)
+    if reason := place.reason_to_wait(wanted):
+        return waiting(reason, release)
+    if isinstance(error, RevisionMissing):
+        is_pinned = release.pinned == wanted.revision
+        instead = instead_text(release.status, release=str(name), is_pinned=is_pinned)
+        error = RevisionMissing(error.message, hint=f"{error.hint}; {instead}")
+    return return_refused(tools, place, wanted, error, stages)
 
 
 def restore(place: Standing, stored: StoredRevision, lease: Lease, stages: Stages) -> Restored:

@@ -125,8 +125,13 @@ def _resume(tools: Tools, place: Standing, release: Release, operator: str) -> s
 def keep_pinned(tools: Tools, place: Standing) -> None:
     """Have a rollback that pinned the release go on, where a push took its place before it was carried out."""
     release = place.release
-    if release is not None and release.is_unfinished and not release.suspended and _is_to_move(release):
-        _want(tools, place, release, "its pin")
+    if release is None or release.suspended or not (release.is_unfinished and _is_to_move(release)):
+        return
+    status = release.status
+    is_refused = status.is_newest_refused and status.history[0].revision == release.pinned
+    if is_refused and status.stored_of(release.pinned) is None:
+        return  # there is no such revision, and that was told
+    _want(tools, place, release, "its pin")
 
 
 def _is_to_move(release: Release) -> bool:

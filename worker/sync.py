@@ -73,7 +73,7 @@ from towline.worker.prune import prune
 from towline.worker.record import broken_off, record, refused
 from towline.worker.remove import remove
 from towline.worker.render.render import render
-from towline.worker.rollback import go_back
+from towline.worker.rollback import go_back, refuse_unread
 from towline.worker.services import Service
 from towline.worker.siblings import checked
 from towline.worker.stages import Stages
@@ -202,14 +202,12 @@ class Attempt:
             outcome := go_back(self.tools, name, self.wanted, self.lease, self.stages)
         ):
             return outcome
-        state = self._found(name)
-        if reason := state.reason_to_wait(self.wanted):
-            keep_pinned(self.tools, state)
-            return waiting(reason, state.release)
-        if reason := state.reason_against(self.wanted):
-            return quarantined(reason, state.release)
-        if reason := state.reason_to_stay(self.wanted):
-            return stayed(reason, state.release)
+        try:
+            state = self._found(name)
+        except (ConfigError, GitError) as error:
+            return refuse_unread(self.tools, name, self.wanted, error, self.stages)
+        if outcome := self._left(state):
+            return outcome
         try:
             if state.service is None:
                 return self._remove(state)
@@ -228,6 +226,17 @@ class Attempt:
         if state.release is not None:
             check_owner(state.owner, state.release)  # also where another's is just what is wanted here
         return state
+
+    def _left(self, state: State) -> Outcome | None:
+        """The outcome where this revision is not to be brought, before anything of it is rendered."""
+        if reason := state.reason_to_wait(self.wanted):
+            keep_pinned(self.tools, state)
+            return waiting(reason, state.release)
+        if reason := state.reason_against(self.wanted):
+            return quarantined(reason, state.release)
+        if reason := state.reason_to_stay(self.wanted):
+            return stayed(reason, state.release)
+        return None
 
     def _remove(self, state: State) -> Outcome:
         if self.wanted.rollback:

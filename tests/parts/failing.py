@@ -7,6 +7,7 @@ The logs of every container are `RUNNING_LINES`, and those of its run before `CR
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
@@ -63,3 +64,9 @@ def workload(
         "metadata": {"name": name, "namespace": namespace},
         "spec": {**usual, "template": {"metadata": metadata, "spec": {**pods, **(pod or {})}}, **spec},
     }
+
+
+def made_ill(fails: Fails | None) -> str:
+    """A patch by which the pods of a workload that is there fail so, or run well again."""
+    annotations = {FAILS: fails.value if fails else None}
+    return json.dumps({"spec": {"template": {"metadata": {"annotations": annotations}}}})

@@ -2,7 +2,13 @@
 
 from datetime import UTC, datetime, timedelta
 
-from towline.shared.choice import beginning_with, known_revisions, previous_stable, stored_text
+from towline.shared.choice import (
+    beginning_with,
+    instead_text,
+    known_revisions,
+    previous_stable,
+    stored_text,
+)
 from towline.shared.model import Result
 from towline.shared.release import HistoryEntry, Quarantine, ReleaseStatus, StoredRevision
 
@@ -60,3 +66,16 @@ def test_first_digits_are_looked_for_in_all_that_a_release_speaks_of() -> None:
     assert known == (C, A, B, "e" * 40, D)
     assert beginning_with("c" * 7, known) == (C,)
     assert beginning_with("f" * 7, known) == ()
+
+
+def test_who_named_a_revision_that_is_not_to_be_had_is_told_what_is() -> None:
+    status = ReleaseStatus(stored=(stored(A, minutes=1),))
+
+    assert (
+        instead_text(status, release="staging/orders", is_pinned=True)
+        == "`towline unpin staging/orders`, or pin it to one that is stored: aaaaaaaaaa (was stable)"
+    )
+    assert (
+        instead_text(status, release="staging/orders", is_pinned=False)
+        == "name one that is stored: aaaaaaaaaa (was stable)"
+    )

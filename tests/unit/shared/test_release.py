@@ -241,6 +241,21 @@ def test_what_differs_from_what_was_applied_is_not_synced_and_says_nothing_of_be
     )
 
 
+@pytest.mark.parametrize(
+    ("phase", "reason"),
+    [(Phase.FAILED, "Refused"), (Phase.VERIFYING, "Verifying")],
+    ids=["at rest", "under way"],
+)
+def test_what_was_refused_last_is_the_reason_not_to_be_synced_once_nothing_is_under_way(
+    phase: Phase, reason: str
+):
+    refused = HistoryEntry(revision=REVISION, result=Result.REFUSED)
+
+    told = written(ReleaseStatus(phase=phase, history=(refused,)))["conditions"]
+
+    assert {one["type"]: one["reason"] for one in told}["Synced"] == reason
+
+
 def test_a_condition_keeps_its_time_until_it_changes():
     first = read_back(written(ReleaseStatus(phase=Phase.HEALTHY, health=Health.HEALTHY)))
     later = NOW + timedelta(hours=1)
