@@ -1,7 +1,8 @@
 """What a verdict means to a release: pure, from the recorded status and its health now to the status that follows.
 
     Verifying    healthy -> Healthy (this is the stable revision) · failed or late -> RollingBack, or Failed
-    RollingBack  healthy -> RolledBack · failed or late -> Failed; until the objects are brought back nothing is judged
+    RollingBack  healthy -> RolledBack, or Failed where a newer commit was refused · failed or late -> Failed; until the
+                 objects are brought back nothing is judged
     Healthy      failed -> Failed (reported), or RollingBack within the time that `rollback: {watch}` names
                  an object of it was deleted -> Failed (reported), never RollingBack: no revision is at fault
     Failed       healthy -> Healthy; only what failed by its health, never what was refused, after which the one before
@@ -24,11 +25,13 @@ from towline.shared.choice import previous_stable
 from towline.shared.model import Health, HookState, Moment, Phase, Result, short
 from towline.shared.pending import ended_runs, runs_of
 from towline.shared.release import (
+    MESSAGE_LENGTH,
     AppliedObject,
     Quarantine,
     Release,
     ReleaseStatus,
     StoredRevision,
+    cut,
 )
 from towline.worker.health.verdict import WELL
 from towline.worker.history import ended, not_rolled_back
@@ -78,6 +81,12 @@ def concluded(
 def is_brought_back(status: ReleaseStatus) -> bool:
     """Whether the stable objects were applied again, so that now they are what is judged."""
     return status.quarantined is None or status.quarantined.reverted_at is not None
+
+
+def was_rolled_back(status: ReleaseStatus) -> bool:
+    """Whether what runs is there since the quarantined revision failed, and not by an operator's word after that."""
+    tried = next((one.revision for one in status.history if one.result is not Result.REFUSED), "")
+    return status.quarantined is not None and is_brought_back(status) and status.quarantined.revision == tried
 
 
 def is_to_be_brought_back(status: ReleaseStatus) -> bool:
@@ -237,35 +246,34 @@ def stable(status: ReleaseStatus, health: Health, reason: str, *, now: datetime)
 
     So is one of which only what failed before it has failed, and that is said too.
     """
-    is_well = health in WELL
     stored = [
         one.model_copy(update={"stable_at": now}) if one.revision == status.revision else one
         for one in status.stored
     ]
     newest = status.history[0] if status.history else None
-    is_newer = newest is not None and newest.revision != status.revision
-    is_behind = newest is not None and (
-        newest.result is Result.REFUSED or (is_newer and newest.result is Result.FAILED)
-    )
-    message = reason if is_well else f"{BEFORE_IT}: {reason}"
-    if newest is not None and is_behind:
-        what = (
-            "was refused, nothing was written"
-            if newest.result is Result.REFUSED
-            else "failed before it was applied"
-        )
-        message = f"{short(newest.revision)} {what}: {newest.cause}{'' if is_well else f'; {message}'}"
+    behind = refused_text(status)
+    if newest is not None and newest.result is Result.FAILED and newest.revision != status.revision:
+        behind = f"{short(newest.revision)} failed before it was applied: {newest.cause}"
+    ill = "" if health in WELL else f"{BEFORE_IT}: {reason}"
     return status.model_copy(
         update={
-            "phase": Phase.FAILED if is_behind or not is_well else Phase.HEALTHY,
+            "phase": Phase.FAILED if behind or ill else Phase.HEALTHY,
             "health": health,
             "stable_revision": status.revision,
             "stored": tuple(stored),
             "hooks": ended_runs(status.hooks, status.revision, HookState.SUCCEEDED, now=now),
-            "message": message,
+            "message": "; ".join(one for one in (behind, ill) if one) or reason,
             "history": ended(status, status.revision, Result.HEALTHY, now=now),
         }
     )
+
+
+def refused_text(status: ReleaseStatus) -> str:
+    """What an operator should know of the newest commit where it was refused; "" where it was not."""
+    if not status.is_newest_refused:
+        return ""
+    newest = status.history[0]
+    return f"{short(newest.revision)} was refused, nothing was written: {newest.cause}"
 
 
 def failed(
@@ -311,25 +319,30 @@ def failed(
 def _brought_back(
     status: ReleaseStatus, health: Health, reason: str, now: datetime, is_old: bool = False
 ) -> ReleaseStatus | None:
+    phase = Phase.FAILED if status.is_newest_refused else Phase.ROLLED_BACK
     text = rolled_back_text(status)
     if health in WELL:
-        return status.model_copy(update={"phase": Phase.ROLLED_BACK, "health": health, "message": text})
+        return status.model_copy(update={"phase": phase, "health": health, "message": text})
     late = _lateness(status, now)
     if health is not Health.FAILED and not late:
         return None
     if not is_old:
         return rollback_failed(status, late + reason)
-    told = {"phase": Phase.ROLLED_BACK, "health": Health.FAILED, "message": f"{text}; {BEFORE_IT}: {reason}"}
+    told = {"phase": phase, "health": Health.FAILED, "message": f"{text}; {BEFORE_IT}: {reason}"}
     return status.model_copy(update=told)
 
 
 def rolled_back_text(status: ReleaseStatus) -> str:
-    """What an operator should know of a release that was rolled back: from what, why, and whether whole."""
+    """What an operator should know of a release that was rolled back: from what, why, whether whole, and what was refused."""
+    refused = refused_text(status)
+    before = f"{cut(refused, MESSAGE_LENGTH // 2)}; " if refused else ""
     bad = status.quarantined
     if bad is None:
-        return f"rolled back to {short(status.revision)}"
+        return f"{before}rolled back to {short(status.revision)}"
     partly = f"; partly: {'; '.join(bad.not_reverted)}" if bad.not_reverted else ""
-    return f"rolled back to {short(status.revision)}: {short(bad.revision)} failed: {bad.cause}{partly}"
+    return (
+        f"{before}rolled back to {short(status.revision)}: {short(bad.revision)} failed: {bad.cause}{partly}"
+    )
 
 
 def rollback_failed(status: ReleaseStatus, reason: str) -> ReleaseStatus:
@@ -366,10 +379,10 @@ def _recovered(status: ReleaseStatus, health: Health, reason: str, now: datetime
     """What failed by its health alone may become healthy by itself; what was refused needs a commit."""
     if status.health is not Health.FAILED or health not in WELL:
         return None
-    if status.quarantined is not None and is_brought_back(status):
-        return _brought_back(status, health, reason, now)
-    if status.quarantined is not None:
+    if not is_brought_back(status):
         return None
+    if was_rolled_back(status):
+        return _brought_back(status, health, reason, now)
     return status if status.pending else stable(status, health, reason, now=now)
 
 

@@ -14,7 +14,14 @@ from towline.shared.errors import Conflict, TowlineError
 from towline.shared.model import DriftMode, Health, Moment, Phase, Result, short
 from towline.shared.release import HistoryEntry, Quarantine, Release, ReleaseStatus, StoredRevision
 from towline.shared.wanted import Wanted
-from towline.worker.decision import UNDER_WAY, failed, hook_failed, rollback_failed
+from towline.worker.decision import (
+    UNDER_WAY,
+    failed,
+    hook_failed,
+    rollback_failed,
+    rolled_back_text,
+    was_rolled_back,
+)
 from towline.worker.drift import is_about
 from towline.worker.hooks import not_undone
 from towline.worker.outcome import Counts, Outcome, announce, put_on_record, show_missing, show_release
@@ -308,6 +315,8 @@ def _refused(
             "history": _with_refusal(before.history, entry),
         }
     )
+    if was_rolled_back(before) and not is_under_way:
+        status = status.model_copy(update={"message": rolled_back_text(status)})
     try:
         release = state.records.write_status(release, status)
     except Conflict:

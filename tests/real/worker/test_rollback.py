@@ -4,7 +4,7 @@ import json
 
 import pytest
 import yaml
-from parts.failing import Fails, workload
+from parts.failing import Fails, made_ill, workload
 from parts.manifests import config_map, deployment, nowhere, several
 
 from towline.shared.jobs import SteerArguments, Steering
@@ -418,3 +418,26 @@ def test_a_refused_commit_does_not_end_the_verification_of_the_one_before(engine
     assert "was refused" in status.message
     assert [one.result for one in status.history] == [Result.REFUSED, Result.HEALTHY]
     assert engine.tools.views.revision("shop", revision)["staging/orders"].state == "healthy"
+
+
+def test_what_was_refused_after_a_rollback_stays_said_when_the_stable_revision_recovers(
+    engine, stable, control_plane
+):
+    bad_one = engine.deploy({ORDERS: bad(2)})
+    rolled_back(engine)
+    refused = engine.deploy({ORDERS: deployment("orders", label="else")})
+    before = engine.release("orders").status
+    control_plane.kubectl(
+        "-n", engine.namespace, "patch", "deployment", "orders", "-p", made_ill(Fails.IMAGE)
+    )
+    engine.eventually_says("orders", "was healthy and is not any more")
+
+    control_plane.kubectl("-n", engine.namespace, "patch", "deployment", "orders", "-p", made_ill(None))
+    engine.eventually_says("orders", "Failed: ")
+
+    status = engine.release("orders").status
+    assert (status.phase, status.health, status.revision) == (Phase.FAILED, Health.HEALTHY, stable)
+    assert (status.phase, status.message) == (before.phase, before.message)
+    assert status.message.startswith(f"{refused[:10]} was refused, nothing was written: ")
+    assert f"; rolled back to {stable[:10]}: {bad_one[:10]} failed: " in status.message
+    assert {one.type: one.status for one in status.conditions}["Synced"] == "False"

@@ -8,9 +8,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from parts.a_release import plain_release
 
-from towline.shared.model import Health, Phase, Result
+from towline.shared.model import Health, Phase, Result, Trigger
 from towline.shared.pending import Pending
-from towline.shared.release import HistoryEntry, Release, ReleaseStatus, StoredRevision, Verification
+from towline.shared.release import (
+    HistoryEntry,
+    Quarantine,
+    Release,
+    ReleaseStatus,
+    StoredRevision,
+    Verification,
+)
 from towline.worker.decision import concluded, is_late
 from towline.worker.record import stable_until
 
@@ -211,3 +218,59 @@ def test_a_revision_that_is_verified_waits_for_what_was_deleted_as_for_anything_
     one = plain_release(verifying(NOW))
 
     assert concluded(one, Health.UNKNOWN, GONE, now=NOW, is_gone=True) is None
+
+
+def rolled_back(phase: Phase, health: Health, *, is_refused: bool) -> Release:
+    """A release that went back to STABLE; with a newer commit that was refused."""
+    bad = HistoryEntry(revision="d" * 40, result=Result.ROLLED_BACK, cause="it crashed")
+    refused = HistoryEntry(revision=REFUSED, result=Result.REFUSED, cause="it is odd. " * 200)
+    status = stable().status.model_copy(
+        update={
+            "phase": phase,
+            "health": health,
+            "quarantined": Quarantine(revision=bad.revision, cause=bad.cause, reverted_at=NOW),
+            "history": (refused, bad) if is_refused else (bad,),
+        }
+    )
+    return plain_release(status)
+
+
+@pytest.mark.parametrize(
+    ("phase", "health"), [(Phase.ROLLING_BACK, Health.PROGRESSING), (Phase.FAILED, Health.FAILED)]
+)
+def test_a_rollback_does_not_hide_that_a_newer_commit_was_refused(phase: Phase, health: Health):
+    status = concluded(rolled_back(phase, health, is_refused=True), Health.HEALTHY, "well", now=NOW)
+
+    assert status is not None
+    assert (status.phase, status.health, status.revision) == (Phase.FAILED, Health.HEALTHY, STABLE)
+    assert status.message.startswith("cccccccccc was refused, nothing was written: it is odd. ")
+    assert status.message.endswith("; rolled back to aaaaaaaaaa: dddddddddd failed: it crashed")
+
+
+@pytest.mark.parametrize(
+    ("phase", "health"), [(Phase.ROLLING_BACK, Health.PROGRESSING), (Phase.FAILED, Health.FAILED)]
+)
+def test_a_rollback_that_is_healthy_says_so_where_nothing_newer_was_refused(phase: Phase, health: Health):
+    status = concluded(rolled_back(phase, health, is_refused=False), Health.HEALTHY, "well", now=NOW)
+
+    assert status is not None
+    assert (status.phase, status.message) == (
+        Phase.ROLLED_BACK,
+        "rolled back to aaaaaaaaaa: dddddddddd failed: it crashed",
+    )
+
+
+def test_what_an_operator_went_back_to_after_a_rollback_is_healthy_when_it_recovers():
+    before = rolled_back(Phase.FAILED, Health.FAILED, is_refused=False)
+    by_operator = HistoryEntry(revision=STABLE, result=Result.HEALTHY, trigger=Trigger.OPERATOR)
+    history = (by_operator, *before.status.history)
+
+    status = concluded(
+        replace(before, status=before.status.model_copy(update={"history": history})),
+        Health.HEALTHY,
+        "well",
+        now=NOW,
+    )
+
+    assert status is not None
+    assert (status.phase, status.message) == (Phase.HEALTHY, "well")
