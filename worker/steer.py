@@ -103,7 +103,7 @@ def _resume(tools: Tools, place: Standing, release: Release, operator: str) -> s
     if _is_to_move(release):
         _want(tools, place, release, operator)
     else:
-        _follow(tools, place, release)
+        _follow(tools, place, release, operator)
     told = {
         "phase": Phase.VERIFYING,
         "health": Health.PROGRESSING,
@@ -152,7 +152,7 @@ def _pin(tools: Tools, place: Standing, release: Release, operator: str) -> str:
 
 def _unpin(tools: Tools, place: Standing, release: Release, operator: str) -> str:
     if not release.suspended:
-        _follow(tools, place, release)
+        _follow(tools, place, release, operator)
     text = f"unpinned by {operator}: it follows its branch again"
     _write(tools, place, release, release.status, event="Unpinned", text=text)
     return text
@@ -166,14 +166,18 @@ def _write(
     return status.message
 
 
-def _follow(tools: Tools, place: Standing, release: Release) -> None:
-    """Have the tip of its branch looked at; a quarantined revision stays where it is."""
+def _follow(tools: Tools, place: Standing, release: Release, operator: str) -> None:
+    """Have the tip of its branch looked at, as the clock would: a quarantined revision stays where it is.
+
+    So it is not what the operator wants whatever else holds, as a sync is; the history names who let it go all the same.
+    """
     arguments = PushArguments(
         repository=place.repository.name,
         ref=release.status.ref,
         sequence=_sequence(tools),
         trigger=Trigger.CLOCK.value,
         delivery=f"follow-{secrets.token_hex(6)}",
+        operator=operator,
         release=str(place.name),
         received_at=time.time(),
     )
