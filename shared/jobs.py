@@ -171,14 +171,23 @@ def conclude_call(release: str, *, revision: str, queue: QueueName = QueueName.B
 
 def steer_call(arguments: SteerArguments) -> Call:
     """The job that writes an operator's word into a release."""
-    environment, _, service = arguments.release.partition("/")
     return Call(
         job=JobName.STEER,
         arguments=arguments,
         queue=QueueName.URGENT,
-        label=f"{arguments.action}_{environment}_{service}",
+        label=_steer_label(arguments.release, arguments.action),
         description=f"{arguments.action} {arguments.release} for {arguments.operator}",
     )
+
+
+def steer_labels(release: str) -> list[str]:
+    """The labels of all jobs that write an operator's word into a release."""
+    return [_steer_label(release, action) for action in Steering]
+
+
+def _steer_label(release: str, action: Steering) -> str:
+    environment, _, service = release.partition("/")
+    return f"{action}_{environment}_{service}"
 
 
 def heal_call(release: str, *, queue: QueueName) -> Call:

@@ -13,7 +13,7 @@ from functools import partial
 import structlog
 from redis import RedisError
 
-from towline.shared.jobs import QueueName, sync_call
+from towline.shared.jobs import QueueName, steer_labels, sync_call
 from towline.shared.model import ReleaseName, Trigger
 from towline.shared.wanted import Lease
 from towline.worker.beat import every
@@ -33,6 +33,7 @@ def holding(tools: Tools, name: ReleaseName, lease: Lease) -> Iterator[None]:
     finally:
         with tools.broker.guard():
             lease.drop()
+        hear_operator(tools, name)
         if lease.is_firm:
             let_others_go_on(tools, name)
 
@@ -49,6 +50,11 @@ def _renew(lease: Lease) -> None:
         lease.renew()
     except RedisError as error:
         log.warning("lease.not_renewed", error=type(error).__name__)
+
+
+def hear_operator(tools: Tools, name: ReleaseName) -> bool:
+    """Have an operator's word that found the lease held carried out soon, however long it was to wait; whether there is one."""
+    return tools.queue.hurry(steer_labels(str(name)))
 
 
 def let_others_go_on(tools: Tools, name: ReleaseName) -> None:

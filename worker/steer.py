@@ -40,28 +40,24 @@ log = structlog.get_logger(__name__)
 def steer(tools: Tools, arguments: SteerArguments) -> str:
     """Carry out an operator's word. Raises NotFound, and Unavailable while a sync of the release runs."""
     name = ReleaseName.parse(arguments.release)
-    view = tools.views.get(name)
-    if view is None:
-        raise _missing(name)
     lease = Lease(tools.broker, arguments.release)
     with tools.broker.guard():
         if not lease.acquire():
             raise Unavailable(
-                f"a sync of {name} runs", hint="it is tried again at once", retry_after=BUSY_SECONDS
+                f"a sync of {name} runs",
+                hint="it is tried again as soon as that ends",
+                retry_after=BUSY_SECONDS,
             )
     with holding(tools, name, lease):
-        place = standing_of(tools, view)
-        if place.release is None:
-            raise _missing(name)
+        view = tools.views.get(name)
+        place = standing_of(tools, view) if view is not None else None
+        if place is None or place.release is None:
+            raise NotFound(f"there is no release {name}", hint="see `towline status` for those there are")
         release = place.records.set_spec(place.release, **_spec(arguments, place.release))
         fault(Point.SPEC_WRITTEN)
         log.info("release.steered", release=str(name), action=arguments.action, operator=arguments.operator)
         text = heed(tools, place, release, operator=arguments.operator)
         return text or f"{arguments.action}: it was so already"
-
-
-def _missing(name: ReleaseName) -> NotFound:
-    return NotFound(f"there is no release {name}", hint="see `towline status` for those there are")
 
 
 def _spec(arguments: SteerArguments, release: Release) -> dict[str, bool | str]:

@@ -39,7 +39,7 @@ from towline.worker.dependants import reason_to_wait, show_waiting, wake
 from towline.worker.dry_run import dry_run
 from towline.worker.groups import ask_mates
 from towline.worker.handover import handover
-from towline.worker.holding import let_others_go_on, renewed
+from towline.worker.holding import hear_operator, let_others_go_on, renewed
 from towline.worker.hook_record import Started, record_hooks
 from towline.worker.hooks import (
     delete,
@@ -106,6 +106,7 @@ def sync(tools: Tools, arguments: SyncArguments) -> str:
         with tools.broker.guard():
             lease.drop()
             was_asked = lease.was_asked()
+        hear_operator(tools, name)
         tools.views.stopped(name)
     if outcome is not None and outcome.again_after is None:
         _tell_others(tools, name, outcome)
@@ -146,6 +147,8 @@ def _until_done(tools: Tools, name: ReleaseName, lease: Lease) -> tuple[str, Out
         with tools.broker.guard():
             if lease.leave(sequence) if is_left else lease.finish(sequence):
                 return text, outcome
+        if hear_operator(tools, name):  # who goes first, and has what is wanted by now tried after that
+            return text, outcome
 
 
 def _attempt(tools: Tools, name: ReleaseName, wanted: Wanted, lease: Lease) -> tuple[str, Outcome]:

@@ -5,7 +5,15 @@ import time
 import pytest
 from parts.manifests import config_map
 
-from towline.shared.jobs import QueueName, refs_call, sync_call
+from towline.shared.jobs import (
+    QueueName,
+    SteerArguments,
+    Steering,
+    refs_call,
+    steer_call,
+    steer_labels,
+    sync_call,
+)
 from towline.shared.ledger import NewDelivery, Verdict
 from towline.shared.model import Push, ReleaseName, Revision, Trigger
 from towline.shared.queue import DUE, OUTBOX, Parked
@@ -258,3 +266,21 @@ def test_what_rq_keeps_of_a_dead_workers_job_is_dropped_and_of_a_living_ones_not
 
     assert redis.zrange(registry.key, 0, -1) == [b"alive_1:x"]
     assert redis.ttl("rq:job:dead_1") > 0
+
+
+def test_jobs_that_are_hurried_are_due_whatever_they_were_to_wait_and_no_others_are(engine):
+    queue = engine.tools.queue
+    words = [
+        SteerArguments(release=release, action=Steering.SUSPEND, operator="ada")
+        for release in ("staging/orders", "staging/orders-2", f"{'e' * 63}/{'o' * 63}")
+    ]
+    orders, other, long = queue.enqueue([steer_call(one) for one in words])
+    for identifier in (orders, other, long):
+        queue.later(identifier, queue.parked(identifier), at=time.time() + SWEEP_SECONDS)
+    queue.enqueue([steer_call(words[0])])  # has its turn at once
+
+    hurried = [queue.hurry(steer_labels(one.release)) for one in (words[0], words[2])]
+
+    assert hurried == [True, True]
+    assert sorted(queue.due(now=time.time())) == sorted([orders, long])
+    assert not queue.hurry(steer_labels("staging/cart"))

@@ -1,15 +1,22 @@
-"""What the history says of who let a release go, and that its quarantine goes on."""
+"""An operator's word that meets a sync of its release, and what the history says of who let a release go."""
 
 import json
+import time
 
 import pytest
+from parts.engine import InterruptingMetrics
 from parts.manifests import config_map, deployment, nowhere
 
-from towline.shared.jobs import JobName, SteerArguments, Steering
+from towline.shared.jobs import JobName, QueueName, SteerArguments, Steering, steer_call
 from towline.shared.model import Phase, Trigger
+from towline.shared.queue import OUTBOX
+from towline.shared.wanted import Lease
+from towline.worker.holding import holding
+from towline.worker.runner import run
 from towline.worker.steer import KUBECTL, steer
 
 ORDERS = "services/orders/app.yaml"
+HOUR = 3600.0
 
 
 @pytest.fixture
@@ -22,6 +29,70 @@ def stable(engine):
 
 def word(action: Steering, **given: str) -> SteerArguments:
     return SteerArguments(release="staging/orders", action=action, operator="ada", **given)
+
+
+def refused_for_now(engine, action: Steering) -> str:
+    """A worker takes the job of an operator's word while a sync runs, as it did so often that it is patient now."""
+    (identifier,) = engine.tools.queue.enqueue([steer_call(word(action))])
+    sealed = engine.tools.queue.rq(QueueName.URGENT).fetch_job(identifier).args[0]
+    assert run(engine.tools, identifier, sealed).startswith("again in")
+    parked = engine.tools.queue.parked(identifier)
+    engine.tools.queue.later(identifier, parked, at=time.time() + HOUR / 12)
+    return identifier
+
+
+def is_due(engine, identifier: str) -> bool:
+    return identifier in engine.tools.queue.due(now=time.time())
+
+
+def during(engine, stage: str, happens) -> None:
+    """Have something happen when the next job ends this stage."""
+    engine.tools.metrics = InterruptingMetrics(engine.tools.broker, stage, happens)
+
+
+def test_an_operators_word_that_met_a_sync_is_due_when_that_ends(engine, stable):
+    met = []
+    during(engine, "apply", lambda: met.append(refused_for_now(engine, Steering.SUSPEND)))
+
+    engine.commit({ORDERS: config_map("orders", a="2")})
+    engine.push(run=False)
+    engine.run(engine.waiting()[0])
+
+    assert is_due(engine, met[0])
+
+
+def test_an_operators_word_goes_before_what_was_pushed_while_a_sync_ran(engine, stable):
+    def both() -> None:
+        refused_for_now(engine, Steering.SUSPEND)
+        engine.commit({ORDERS: config_map("orders", a="3")})
+        engine.push(run=False)
+
+    during(engine, "apply", both)
+    engine.commit({ORDERS: config_map("orders", a="2")})
+    engine.push(run=False)
+    engine.run(engine.waiting()[0])
+    after_the_sync = engine.live("ConfigMap", "orders")["data"]
+    engine.tools.broker.redis.delete(
+        OUTBOX
+    )  # the job of the second push has ended, since it found the release held
+
+    steer(engine.tools, word(Steering.SUSPEND))
+    engine.run_syncs()
+
+    assert after_the_sync == {"a": "2"}
+    assert engine.release("orders").status.phase is Phase.SUSPENDED
+    assert engine.live("ConfigMap", "orders")["data"] == {"a": "2"}
+    assert "suspended" in engine.lines["staging/orders"]
+
+
+def test_an_operators_word_that_met_another_one_is_due_when_that_is_carried_out(engine, stable):
+    lease = Lease(engine.tools.broker, "staging/orders")
+    assert lease.acquire()
+    with holding(engine.tools, engine.view("orders").name, lease):
+        met = refused_for_now(engine, Steering.SUSPEND)
+        is_early = is_due(engine, met)
+
+    assert (is_early, is_due(engine, met)) == (False, True)
 
 
 def let_go_by_ada(engine, control_plane):
