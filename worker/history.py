@@ -1,6 +1,7 @@
 """What became of an attempt, in the history of its release. Pure.
 
-In: the status of a release, and the outcome of one of its revisions. Out: the history that says so. No state.
+In: the history or the status of a release, and a new attempt, or the outcome of one of its revisions. Out: the history that
+says so. No state.
 """
 
 from __future__ import annotations
@@ -10,6 +11,70 @@ from datetime import datetime
 
 from towline.shared.model import Result
 from towline.shared.release import HistoryEntry, ReleaseStatus
+
+
+def with_new(history: Sequence[HistoryEntry], entry: HistoryEntry) -> tuple[HistoryEntry, ...]:
+    """The history with a new attempt; one before it that nobody knows yet to be healthy ended without that.
+
+    The same attempt, run again since its worker died after it was recorded, keeps its entry.
+    """
+    newest = history[0] if history else None
+    if newest is not None and newest.received_at is not None and _wish_of(newest) == _wish_of(entry):
+        return (newest.model_copy(update={"result": entry.result, "cause": entry.cause}), *history[1:])
+    return (entry, *_superseded(history))
+
+
+def with_refusal(history: Sequence[HistoryEntry], entry: HistoryEntry) -> tuple[HistoryEntry, ...]:
+    """The history with a refusal, once though its worker died after it was recorded; what it leaves running is as it was."""
+    newest = history[0] if history else None
+    if newest is not None and newest.result is Result.REFUSED and _wish_of(newest) == _wish_of(entry):
+        return (entry, *history[1:])
+    return (entry, *history)
+
+
+def _wish_of(entry: HistoryEntry) -> tuple[object, ...]:
+    """What was asked for, when and by whom."""
+    return (entry.revision, entry.trigger, entry.triggered_by, entry.received_at)
+
+
+def _superseded(history: Sequence[HistoryEntry]) -> tuple[HistoryEntry, ...]:
+    return tuple(
+        one.model_copy(update={"result": Result.SUPERSEDED}) if one.result is Result.SYNCED else one
+        for one in history
+    )
+
+
+def with_step(
+    history: Sequence[HistoryEntry], step: HistoryEntry, *, is_applied: bool
+) -> tuple[HistoryEntry, ...]:
+    """The history in which the newest attempt at this revision has one step more: one entry for all steps.
+
+    `is_applied`: it takes the place of the revision before, which hooks that run before do not yet.
+    """
+    at = next((index for index, one in enumerate(history) if one.revision == step.revision), None)
+    if at is None:
+        return with_new(history, step)
+    known = history[at]
+    seconds = {
+        name: round(known.stages.get(name, 0.0) + step.stages.get(name, 0.0), 4)
+        for name in (*known.stages, *step.stages)
+    }
+    told = {
+        "result": step.result,
+        "cause": step.cause,
+        "stages": seconds,
+        "created": known.created + step.created,
+        "changed": known.changed + step.changed,
+        "left": step.left,
+        "pruned": known.pruned + step.pruned,
+        "notes": tuple(dict.fromkeys((*known.notes, *step.notes))),
+    }
+    before = history[at + 1 :]
+    return (
+        *history[:at],
+        known.model_copy(update=told),
+        *(_superseded(before) if is_applied else before),
+    )
 
 
 def ended(

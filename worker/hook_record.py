@@ -16,8 +16,9 @@ from towline.shared.pending import HookRun, Pending
 from towline.shared.release import HistoryEntry, Release, ReleaseStatus
 from towline.shared.wanted import Wanted
 from towline.worker.decision import failed, hook_failed
+from towline.worker.history import with_step
 from towline.worker.outcome import Counts, Outcome, announce, put_on_record
-from towline.worker.record import entry_with_commit, stable_until, with_step
+from towline.worker.record import entry_with_commit, stable_until
 from towline.worker.stages import Stages
 from towline.worker.state import State
 from towline.worker.steps import Step

@@ -23,6 +23,7 @@ from towline.worker.decision import (
     was_rolled_back,
 )
 from towline.worker.drift import is_about
+from towline.worker.history import with_new, with_refusal, with_step
 from towline.worker.hooks import not_undone
 from towline.worker.outcome import Counts, Outcome, announce, put_on_record, show_missing, show_release
 from towline.worker.stages import Stages
@@ -185,70 +186,6 @@ def _with_rollback(
     return tuple(told(entry) if index == at else entry for index, entry in enumerate(history))
 
 
-def with_new(history: Sequence[HistoryEntry], entry: HistoryEntry) -> tuple[HistoryEntry, ...]:
-    """The history with a new attempt; one before it that nobody knows yet to be healthy ended without that.
-
-    The same attempt, run again since its worker died after it was recorded, keeps its entry.
-    """
-    newest = history[0] if history else None
-    if newest is not None and newest.received_at is not None and _wish_of(newest) == _wish_of(entry):
-        return (newest.model_copy(update={"result": entry.result, "cause": entry.cause}), *history[1:])
-    return (entry, *_superseded(history))
-
-
-def _with_refusal(history: Sequence[HistoryEntry], entry: HistoryEntry) -> tuple[HistoryEntry, ...]:
-    """The history with a refusal, once though its worker died after it was recorded; what it leaves running is as it was."""
-    newest = history[0] if history else None
-    if newest is not None and newest.result is Result.REFUSED and _wish_of(newest) == _wish_of(entry):
-        return (entry, *history[1:])
-    return (entry, *history)
-
-
-def _wish_of(entry: HistoryEntry) -> tuple[object, ...]:
-    """What was asked for, when and by whom."""
-    return (entry.revision, entry.trigger, entry.triggered_by, entry.received_at)
-
-
-def _superseded(history: Sequence[HistoryEntry]) -> tuple[HistoryEntry, ...]:
-    return tuple(
-        one.model_copy(update={"result": Result.SUPERSEDED}) if one.result is Result.SYNCED else one
-        for one in history
-    )
-
-
-def with_step(
-    history: Sequence[HistoryEntry], step: HistoryEntry, *, is_applied: bool
-) -> tuple[HistoryEntry, ...]:
-    """The history in which the newest attempt at this revision has one step more: one entry for all steps.
-
-    `is_applied`: it takes the place of the revision before, which hooks that run before do not yet.
-    """
-    at = next((index for index, one in enumerate(history) if one.revision == step.revision), None)
-    if at is None:
-        return with_new(history, step)
-    known = history[at]
-    seconds = {
-        name: round(known.stages.get(name, 0.0) + step.stages.get(name, 0.0), 4)
-        for name in (*known.stages, *step.stages)
-    }
-    told = {
-        "result": step.result,
-        "cause": step.cause,
-        "stages": seconds,
-        "created": known.created + step.created,
-        "changed": known.changed + step.changed,
-        "left": step.left,
-        "pruned": known.pruned + step.pruned,
-        "notes": tuple(dict.fromkeys((*known.notes, *step.notes))),
-    }
-    before = history[at + 1 :]
-    return (
-        *history[:at],
-        known.model_copy(update=told),
-        *(_superseded(before) if is_applied else before),
-    )
-
-
 def _stable_since(before: ReleaseStatus, stored: StoredRevision) -> datetime | None:
     """A revision that is applied once more, with the same objects, is as stable as it was."""
     known = before.stored_of(stored.revision)
@@ -312,7 +249,7 @@ def _refused(
             **state.identity,
             "phase": before.phase if is_under_way else Phase.FAILED,
             "message": f"{text}; {before.message}" if is_under_way else text,
-            "history": _with_refusal(before.history, entry),
+            "history": with_refusal(before.history, entry),
         }
     )
     if was_rolled_back(before) and not is_under_way:
