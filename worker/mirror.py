@@ -12,6 +12,7 @@ is a mirror with fewer objects, which the next fetch completes.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import shutil
 import time
@@ -304,6 +305,7 @@ class Mirror:
             consolidated_at = _touched_at(path / CONSOLIDATED)
             if self._open is None or self._open[:2] != (path, consolidated_at):
                 self._open = (path, consolidated_at, pygit2.Repository(path))
+                gc.collect()  # the one before refers to itself
             return self._open[2]
 
     def _set_aside(self, path: Path | None) -> None:
