@@ -7,8 +7,9 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from select import select
 
 import pytest
 from parts.deliveries import Sent, payload, sent
@@ -21,6 +22,7 @@ from towline.shared.jobs import QueueName
 from towline.shared.model import Forge
 
 PUSH = payload(Forge.GITHUB)
+MORE_MB = 4.0  # 64 connections and 8 bodies of LIMIT_BYTES at once have their room in it
 
 
 def push() -> Sent:
@@ -61,13 +63,22 @@ def jobs(intake: Intake) -> int:
     return intake.queue.depths()[QueueName.PUSHES]
 
 
-def memory_mb(intake: Intake) -> float:
-    """Resident memory of the process that answers."""
+@contextmanager
+def costing_little(intake: Intake, *, seconds: float = 1.0, mb: float = MORE_MB) -> Iterator[None]:
+    """Fails when what is inside takes so long, or the process that answers needs so much more memory meanwhile."""
     (child,) = Path(f"/proc/{intake.process.pid}/task/{intake.process.pid}/children").read_text().split()
-    line = next(
-        line for line in Path(f"/proc/{child}/status").read_text().splitlines() if line.startswith("VmRSS")
-    )
-    return int(line.split()[1]) / 1024
+    process = Path("/proc") / child
+    (process / "clear_refs").write_text("5")  # the highest use so far is forgotten (proc(5))
+    before, started = memory_mb(process, "VmRSS"), time.monotonic()
+    yield
+    took, more = time.monotonic() - started, memory_mb(process, "VmHWM") - before
+    assert (took < seconds, more < mb) == (True, True), f"{took:.2f} s, {more:.1f} MB more"
+
+
+def memory_mb(process: Path, field: str) -> float:
+    """Memory of a process, by the name of the line in its status (proc(5))."""
+    lines = (process / "status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
 
 
 def test_a_chunked_delivery_is_read_whole(intake: Intake) -> None:
@@ -92,12 +103,12 @@ def chunks(pieces: Iterator[bytes]) -> Iterator[bytes]:
     ("size", "status"), [(LIMIT_BYTES, 401), (LIMIT_BYTES + 1, 413), (LIMIT_BYTES * 20, 413)]
 )
 def test_a_body_above_the_limit_is_413(intake: Intake, size: int, status: int) -> None:
-    answer = intake.call("POST", "/webhooks/github", {"Content-Type": "application/json"}, b"x" * size)
+    with costing_little(intake):
+        answer = intake.call("POST", "/webhooks/github", {"Content-Type": "application/json"}, b"x" * size)
 
     assert answer.status == status
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.headers["Connection"] == ("close" if status == 413 else "keep-alive")
-    assert answer.seconds < 1
 
 
 @pytest.mark.parametrize("size", [LIMIT_BYTES, LIMIT_BYTES + 1])
@@ -113,26 +124,20 @@ def test_a_chunked_body_is_counted(intake: Intake, size: int) -> None:
 
 
 def test_an_endless_chunked_body_is_413_at_once(intake: Intake) -> None:
-    started, piece = time.monotonic(), chunk(b"x" * 64_000)
-    with intake.connect() as connection:
+    piece = chunk(b"x" * 64_000)
+    with costing_little(intake), intake.connect() as connection:
         connection.sendall(head(push(), Transfer_Encoding="chunked"))
-        try:
-            while time.monotonic() - started < 20:
-                connection.sendall(piece)
-        except (BrokenPipeError, ConnectionResetError):
-            pass
+        while not select([connection], [], [], 0)[0]:  # until there is an answer
+            connection.sendall(piece)
 
         assert status_of(connection) == 413
-    assert time.monotonic() - started < STALL_SECONDS + 1
 
 
 def test_a_length_above_the_limit_is_413_without_the_body(intake: Intake) -> None:
-    started = time.monotonic()
-    with intake.connect() as connection:
+    with costing_little(intake), intake.connect() as connection:
         connection.sendall(head(push(), Content_Length=str(LIMIT_BYTES + 1)))
 
         assert status_of(connection) == 413
-    assert time.monotonic() - started < 1
 
 
 @pytest.mark.parametrize("length", ["-1", "x", "1e3", "9" * 30, "1, 1"])
@@ -202,16 +207,13 @@ def test_a_client_that_goes_away_leaves_nothing_behind(intake: Intake) -> None:
 
 
 def test_a_header_of_10_mb_is_refused(intake: Intake) -> None:
-    before, started = memory_mb(intake), time.monotonic()
-    with intake.connect() as connection:
+    with costing_little(intake), intake.connect() as connection:
         try:
             connection.sendall(head(push(), X_Long="x" * 10_000_000))
         except (BrokenPipeError, ConnectionResetError):
             pass
 
         assert status_of(connection) == 431
-    assert time.monotonic() - started < 2
-    assert memory_mb(intake) - before < 8
 
 
 def test_a_thousand_headers_are_refused(intake: Intake) -> None:
@@ -229,10 +231,10 @@ def test_a_signed_body_of_any_depth_or_number_is_400(intake: Intake) -> None:
         b'{"a":' + b"9" * 200_000 + b"}",
         b"{",
     ):
-        answer = intake.deliver("github", sent(Forge.GITHUB, body))
+        with costing_little(intake):
+            answer = intake.deliver("github", sent(Forge.GITHUB, body))
 
         assert (answer.status, answer.json["type"]) == (400, "/problems/delivery-error")
-        assert answer.seconds < 1
 
 
 @pytest.mark.parametrize(
@@ -262,36 +264,29 @@ def test_half_sent_bodies_leave_threads_for_others(intake: Intake) -> None:
 
 
 def test_more_half_sent_bodies_than_threads_hold_up_others_for_seconds_only(intake: Intake) -> None:
-    with ExitStack() as stack:
+    with costing_little(intake, seconds=STALL_SECONDS * 2 + 2), ExitStack() as stack:
         for _ in range(THREADS * 2):
             connection = stack.enter_context(intake.connect())
             connection.sendall(head(push(), Content_Length="1000") + b"x")
 
-        answer = intake.deliver("github", push())
-
-        assert answer.status == 202
-        assert answer.seconds < STALL_SECONDS * 2 + 2
+        assert intake.deliver("github", push()).status == 202
 
 
 def test_clients_that_linger_after_a_refusal_hold_up_nobody(intake: Intake) -> None:
     with ExitStack() as stack:
-        for _ in range(10):
+        for _ in range(THREADS):
             connection = stack.enter_context(intake.connect())
             connection.sendall(b"NONSENSE\r\n\r\n")
 
-        assert intake.deliver("github", push()).seconds < 1
+        assert intake.deliver("github", push()).seconds < STALL_SECONDS * 0.9
 
 
 def test_oversize_bodies_do_not_grow_memory(intake: Intake) -> None:
     def big() -> int:
         return intake.call("POST", "/webhooks/github", {}, b"x" * LIMIT_BYTES * 10).status
 
-    big()
-    before = memory_mb(intake)
-    with ThreadPoolExecutor(8) as pool:
+    with costing_little(intake, seconds=20), ThreadPoolExecutor(8) as pool:
         assert {each.result() for each in [pool.submit(big) for _ in range(40)]} == {413}
-
-    assert memory_mb(intake) - before < 20
 
 
 def test_many_at_once_are_all_taken(intake: Intake) -> None:
