@@ -144,7 +144,8 @@ class _Attempt:
                 progress = remote.fetch(specs, callbacks=callbacks, depth=wish.depth, proxy=True)
                 heads = remote.list_heads(connect=False)
             except (pygit2.GitError, KeyError, ValueError, OSError) as error:
-                raise self._error(error, callbacks.without_secrets(str(error)), expect) from error
+                text = callbacks.without_secrets(str(error))
+                raise self._error(error, text, expect) from pygit2.GitError(text)  # a cause is shown too
         self.advertised = {head.name: str(head.oid) for head in heads if head.name}
         return progress.received_bytes
 

@@ -167,7 +167,7 @@ class TestAnswers:
 
 
 class TestSecrets:
-    @pytest.mark.parametrize("fault", ["401", "500", "page", "cut", "down"])
+    @pytest.mark.parametrize("fault", ["401", "500", "page", "error", "cut", "down"])
     def test_no_failure_shows_the_password(self, tmp_path, git_server, origin, fault):
         # given
         (tmp_path / "password").write_text("hunter2-of-ada")
@@ -179,6 +179,8 @@ class TestSecrets:
             git_server.faults.status, git_server.faults.body = 500, b"hunter2-of-ada"
         elif fault == "page":
             git_server.faults.status, git_server.faults.body = 200, b"hunter2-of-ada"
+        elif fault == "error":
+            git_server.faults.error = "hunter2-of-ada may not read this"
         elif fault == "cut":
             git_server.faults.cut_pack_after = 10
         elif fault == "down":

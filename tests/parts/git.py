@@ -190,6 +190,7 @@ class Faults:
 
     status: int | None = None  # answer this status to everything
     body: bytes = b""  # with this body
+    error: str = ""  # tell this, as Git's own words for an error, in the place of the refs
     redirect: str = ""  # answer 301 to this URL (the path is added)
     wait_seconds: float = 0  # before each answer
     hang: bool = False  # take the request, never answer
@@ -306,6 +307,8 @@ class _Request(BaseHTTPRequestHandler):
                 self._answer(404)
                 return
             refs = self._upload_pack(repository, b"", "--advertise-refs")
+            if error := self.server.owner.faults.error:
+                refs = b"%04xERR %s" % (len(error) + 8, error.encode())
             self._answer(200, b"001e# service=git-upload-pack\n0000" + refs, kind="advertisement")
 
     def do_POST(self) -> None:
