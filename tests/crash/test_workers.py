@@ -11,8 +11,8 @@ from parts.eventually import eventually
 from parts.manifests import config_map
 
 from towline.shared.faults import Action, Point
-from towline.shared.jobs import JobName, QueueName, Seal, SyncArguments, conclude_call
-from towline.shared.queue import OUTBOX
+from towline.shared.jobs import QueueName, SteerArguments, Steering, conclude_call, steer_call
+from towline.shared.queue import OUTBOX, Queue
 from towline.shared.views import Views
 
 ORDERS = "services/orders/app.yaml"
@@ -121,22 +121,26 @@ def test_redis_wiped_during_a_sync_loses_no_deployment(towline, control_plane):
     assert live(towline, "orders")["data"] == {"a": "2"}
 
 
-def test_a_forged_job_does_nothing_and_the_worker_goes_on(towline):
-    queue = towline.tools.queue.rq(QueueName.SYNCS)
-    foreign = Seal("another-installation-0123456789abcdef")
-    forged = foreign.close("forged_1", JobName.SYNC, SyncArguments(release="staging/orders"))
-    revision = towline.origin.commit({ORDERS: config_map("orders")})
-
+def test_a_forged_job_does_nothing_and_the_worker_goes_on(towline, tmp_path):
     towline.start("worker")
-    queue.enqueue_job(queue.create_job(func="sync", args=(forged,), job_id="forged_1"))
-    queue.enqueue_job(
-        queue.create_job(func="os.system", args=("touch /tmp/towline-was-here",), job_id="forged_2")
-    )
-    towline.deliver(revision)
+    first = towline.origin.commit({ORDERS: config_map("orders", a="1")})
+    towline.deliver(first)
+    towline.eventually_at("orders", first)
+    marker = tmp_path / "was-here"
+    foreign = Queue(towline.tools.broker, "another-installation-0123456789abcdef")
+    suspend = SteerArguments(release="staging/orders", action=Steering.SUSPEND, operator="mallory")
 
-    towline.eventually_at("orders", revision)
+    foreign.enqueue([steer_call(suspend)])  # with its entry in the outbox, as if it were ours
+    queue = towline.tools.queue.rq(QueueName.URGENT)
+    queue.enqueue_job(queue.create_job(func="os.system", args=(f"touch {marker}",), job_id="forged_1"))
+    eventually(lambda: len(queue.failed_job_registry) == 2, within=10)
+    second = towline.origin.commit({ORDERS: config_map("orders", a="2")})
+    towline.deliver(second)
+
+    towline.eventually_at("orders", second)
+    assert not towline.release("orders").suspended
+    assert not marker.exists()
     assert len(towline.workers()) >= 3
-    assert not os.path.exists("/tmp/towline-was-here")
 
 
 def test_a_malformed_job_is_set_aside_and_the_worker_goes_on(towline):
