@@ -62,5 +62,6 @@ class Broker:
 
     def time(self) -> float:
         """Seconds since the epoch by Redis' clock, which all hosts share."""
-        seconds, microseconds = self.redis.time()
+        with self.guard():
+            seconds, microseconds = self.redis.time()
         return float(seconds) + float(microseconds) / 1e6

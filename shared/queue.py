@@ -8,13 +8,13 @@ Redis keys:
 
     towline:number     string   counter behind job ids; an id is never used twice
     towline:outbox     hash     job id -> Parked as signed JSON: every job that has not ended
-    towline:due        zset     job id of the outbox -> time at which it is to be tried again
+    towline:due        zset     job id of the outbox -> time, by Redis' clock, at which it is to be tried again
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -186,7 +186,7 @@ class Queue:
             return new
 
     def later(self, identifier: str, parked: Parked, *, at: float) -> None:
-        """Leave a job in the outbox and have the clock try it again at a time."""
+        """Leave a job in the outbox and have the clock try it again at a time by Redis' clock, which all hosts share."""
         with self.broker.guard(), self.broker.redis.pipeline(transaction=True) as pipe:
             pipe.hset(OUTBOX, identifier, self._stamp.on(parked.model_dump_json()))
             pipe.zadd(DUE, {identifier: at})
@@ -236,17 +236,20 @@ class Queue:
             hint = "it is dropped, and the repositories are looked at anew"
             raise AccessError("a parked job was made by another version of Towline", hint=hint) from error
 
-    def alive(self, *, now: float) -> set[str]:
-        """Ids that wait in a queue, run in a worker that is alive, or are due later."""
-        alive: set[str] = set()
+    def in_line(self) -> set[str]:
+        """Ids that wait in a queue, or for the time at which they are tried again."""
         with self.broker.guard():
-            alive.update(raw.decode() for raw in self.broker.redis.zrange(DUE, 0, -1))
+            found = {raw.decode() for raw in self.broker.redis.zrange(DUE, 0, -1)}
+            return found.union(*(queue.get_job_ids() for queue in self._queues.values()))
+
+    def running(self) -> dict[str, float]:
+        """What workers have taken, as `<job id>:<execution>`, and until when each counts as alive by its worker's clock."""
+        found: dict[str, float] = {}
+        with self.broker.guard():
             for queue in self._queues.values():
-                alive.update(queue.get_job_ids())
-                key = queue.started_job_registry.key
-                running = self.broker.redis.zrangebyscore(key, now, now + EXECUTION_HORIZON_SECONDS)
-                alive.update(raw.decode().partition(":")[0] for raw in running)
-        return alive
+                pairs = self.broker.redis.zrange(queue.started_job_registry.key, 0, -1, withscores=True)
+                found.update((raw.decode(), until) for raw, until in pairs)
+        return found
 
     def due(self, *, now: float) -> list[str]:
         """Ids whose time has come; also those whose time is further away than any we set: the clock was set back."""
@@ -255,8 +258,8 @@ class Queue:
             pipe.zrangebyscore(DUE, now + DUE_HORIZON_SECONDS, "+inf")
             return [raw.decode() for found in pipe.execute() for raw in found]
 
-    def forget_dead(self, *, now: float) -> None:
-        """Drop what RQ keeps of jobs whose worker died; the sweep ran them again under another id, long ago.
+    def forget_dead(self, parked: Container[str], *, now: float) -> None:
+        """Drop what RQ keeps of jobs whose worker died: the sweep ran them again, so they are not `parked` any more.
 
         RQ itself would put them among the failed ones. A worker that was only paused may still write to the job's
         hash, so that is not deleted but expires.
@@ -268,8 +271,9 @@ class Queue:
                 dead += self.broker.redis.zrangebyscore(key, now + EXECUTION_HORIZON_SECONDS, "+inf")
                 with self.broker.redis.pipeline(transaction=False) as pipe:
                     for raw in dead:
-                        pipe.zrem(key, raw)
-                        pipe.expire(Job.key_for(raw.decode().partition(":")[0]), RESULT_TTL_SECONDS)
+                        if (identifier := raw.decode().partition(":")[0]) not in parked:
+                            pipe.zrem(key, raw)
+                            pipe.expire(Job.key_for(identifier), RESULT_TTL_SECONDS)
                     pipe.execute()
 
     def waiting(self, identifiers: Sequence[str]) -> set[str]:

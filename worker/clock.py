@@ -17,6 +17,7 @@ import secrets
 import signal
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import structlog
@@ -25,7 +26,7 @@ from towline.shared.config import Config
 from towline.shared.errors import TowlineError
 from towline.shared.jobs import JobName, conclude_call, refs_call
 from towline.shared.model import ReleaseName
-from towline.shared.queue import Outbox, Parked
+from towline.shared.queue import EXECUTION_HORIZON_SECONDS, Outbox, Parked
 from towline.shared.watchers import Watchers
 from towline.worker.dependants import Waiters
 from towline.worker.runner import give_up_on
@@ -50,12 +51,13 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class Clock:
-    """The active clock's memory: what it saw missing at the last sweep."""
+    """The active clock's memory: what it saw missing at the last sweep, and the signs of life of what ran."""
 
     tools: Tools
     token: str = field(default_factory=lambda: secrets.token_hex(8))
     swept_at: float = 0.0
     missing: frozenset[str] = frozenset()
+    running: Mapping[str, float] = field(default_factory=dict)
     judging: dict[str, tuple[float, str]] = field(default_factory=dict)  # release -> when, job id
     tending: Tending = field(init=False)
     waiters: Waiters = field(init=False)
@@ -68,11 +70,10 @@ class Clock:
         """One turn, when this clock is the active one."""
         if not self._active():
             return
-        self.retry_due(now)
+        self.retry_due(self.tools.broker.time())
         if is_due(self.swept_at, every=SWEEP_SECONDS, now=now):
             self.swept_at = now
             self.sweep(now)
-            self.tools.queue.forget_dead(now=now)
             self.tools.views.forget_syncing(before=now - FORGOTTEN_SECONDS)
         self.judge(now)
         self.tending.turn(now)
@@ -92,7 +93,7 @@ class Clock:
                 self.tools.broker.redis.delete(TOKEN)
 
     def retry_due(self, now: float) -> None:
-        """Enqueue what was to be tried again by now."""
+        """Enqueue what was to be tried again by now, which is told by Redis' clock."""
         if not (due := self.tools.queue.due(now=now)):
             return
         outbox = self.tools.queue.outbox()
@@ -108,15 +109,26 @@ class Clock:
         if outbox.foreign:
             self._start_over(outbox)
         parked = outbox.parked
+        alive = self.tools.queue.in_line() | self._beating(now)
         gone = {
             name
-            for name in set(parked) - self.tools.queue.alive(now=now)
+            for name in set(parked) - alive
             if is_due(parked[name].parked_at, every=SWEEP_SECONDS, now=now)
         }
         for identifier in sorted(gone & self.missing):
             self._rescue(identifier, parked[identifier])
         self.missing = frozenset(gone - self.missing)
+        self.tools.queue.forget_dead(parked, now=now)
         self.waiters.turn(outbox, now)
+
+    def _beating(self, now: float) -> set[str]:
+        """Ids of jobs whose workers give signs of life."""
+        before, self.running = self.running, self.tools.queue.running()
+        return {
+            name.partition(":")[0]
+            for name, until in self.running.items()
+            if is_beating(until, before.get(name), now=now)
+        }
 
     def _start_over(self, outbox: Outbox) -> None:
         """Set aside what nobody can run, and find what should run as if Redis had been wiped."""
@@ -190,6 +202,14 @@ class Clock:
 def is_due(at: float, *, every: float, now: float) -> bool:
     """Whether so much time has passed; also when `at` lies ahead: it was noted before the clock was set back."""
     return not 0 <= now - at < every
+
+
+def is_beating(until: float, before: float | None, *, now: float) -> bool:
+    """Whether a worker gives signs of life: one that is not over by our clock, or another than at the last sweep. Pure.
+
+    The second makes up for clocks that disagree: one was set, or that of another host is wrong.
+    """
+    return 0 <= until - now <= EXECUTION_HORIZON_SECONDS or before not in (None, until)
 
 
 def _cluster_of(config: Config, release: str) -> str:

@@ -135,7 +135,9 @@ def _later(tools: Tools, identifier: str, parked: Parked, error: TowlineError) -
         "job.later", error=error.message, hint=error.hint, seconds=round(seconds, 1), attempt=parked.attempt
     )
     tools.queue.later(
-        identifier, parked.model_copy(update={"attempt": failures + 1}), at=time.time() + seconds
+        identifier,
+        parked.model_copy(update={"attempt": failures + 1}),
+        at=tools.broker.time() + seconds,
     )
     return readable(f"again in {seconds:.0f} s: {error.message}")
 

@@ -1,11 +1,13 @@
 """The clock's sweep and its retries, turn by turn on a real Redis, with a clock of the test's own."""
 
 import time
+from collections import Counter
 
 import pytest
 from parts.manifests import config_map
 
 from towline.shared.jobs import (
+    JobName,
     QueueName,
     SteerArguments,
     Steering,
@@ -19,8 +21,8 @@ from towline.shared.model import Push, ReleaseName, Revision, Trigger
 from towline.shared.queue import DUE, OUTBOX, Parked
 from towline.shared.wanted import Wanted
 from towline.shared.watchers import Watchers
-from towline.worker.clock import LOOKED, RUNS, SWEEP_SECONDS, WATCHED_SECONDS, Clock
-from towline.worker.runner import run
+from towline.worker.clock import LOOKED, RUNS, SWEEP_SECONDS, TURN_SECONDS, WATCHED_SECONDS, Clock, is_beating
+from towline.worker.runner import HEARTBEAT_SECONDS, HEARTBEAT_TTL_SECONDS, run
 
 REF = "refs/heads/main"
 
@@ -245,15 +247,80 @@ def test_a_clock_that_is_set_back_an_hour_still_does_everything(engine, clock):
     assert clock.swept_at < looked
 
 
+def give_sign_of_life(engine, identifier, now, *, xx):
+    """A worker's sign of life in this job."""
+    registry = engine.tools.queue.rq(QueueName.SYNCS).started_job_registry.key
+    engine.tools.broker.redis.zadd(registry, {f"{identifier}:x": now + HEARTBEAT_TTL_SECONDS}, xx=xx)
+
+
+def live_through_a_minute(engine, clock, began, *, ahead=0.0, alive=None):
+    """Turn by turn, by a clock that is so far ahead; which jobs were made. Those of the clock itself end at once."""
+    made: Counter[str] = Counter()
+    queue = engine.tools.queue
+    for number in range(int(60 / TURN_SECONDS)):
+        now = began + number * TURN_SECONDS
+        if alive and now % HEARTBEAT_SECONDS < TURN_SECONDS:
+            give_sign_of_life(
+                engine, alive, now, xx=True
+            )  # as RQ does it: one that is gone does not come back
+        clock.turn(now + ahead)
+        for identifier, parked in queue.outbox().parked.items():
+            if parked.job is not JobName.SYNC:
+                made[parked.job] += 1
+                queue.ended(identifier)
+    return made
+
+
+@pytest.mark.parametrize("jump", [3600.0, -3600.0], ids=["forward", "back"])
+def test_a_clock_that_jumps_an_hour_neither_stops_nor_storms_nor_takes_a_worker_for_dead(engine, clock, jump):
+    engine.deploy({"services/orders/app.yaml": config_map("orders")})
+    lose(engine)  # the engine has run it
+    running = enqueue_sync(engine)
+    lose(engine)
+    began = time.time()
+    give_sign_of_life(engine, running, began, xx=False)  # a worker has taken it
+
+    before = live_through_a_minute(engine, clock, began, alive=running)
+    after = live_through_a_minute(engine, clock, began + 60, ahead=jump, alive=running)
+    still_parked = engine.tools.queue.outbox().parked
+    live_through_a_minute(engine, clock, began + 120, ahead=jump)  # the worker is killed
+
+    assert before[JobName.CONCLUDE] >= 25
+    assert {job: abs(after[job] - before[job]) <= 2 for job in after | before} == dict.fromkeys(before, True)
+    assert list(still_parked) == [running]
+    (again,) = waiting(engine)
+    assert engine.tools.queue.parked(again).runs == 2
+
+
+@pytest.mark.parametrize("jump", [3600.0, -3600.0], ids=["forward", "back"])
+def test_a_job_waits_for_its_next_attempt_as_long_as_is_said_though_the_clock_jumps(
+    engine, clock, git_server, jump
+):
+    git_server.stop()
+    identifier = enqueue_sync(engine)
+    queue = engine.tools.queue
+    sealed = queue.rq(QueueName.SYNCS).fetch_job(identifier).args[0]
+    lose(engine)
+    queue.later(identifier, queue.parked(identifier).model_copy(update={"attempt": 8}), at=0.0)
+
+    said = run(engine.tools, identifier, sealed)  # a minute or so
+    for turn in range(10):
+        clock.turn(time.time() + jump + turn)
+    git_server.start()
+
+    assert "again in" in said
+    assert waiting(engine) == []
+
+
 @pytest.mark.parametrize("beat", [-1, 3600], ids=["its time is over", "beaten before the clock was set back"])
 def test_a_job_counts_as_running_only_while_its_worker_gives_signs_of_life(engine, beat):
     now = time.time()
     registry = engine.tools.queue.rq(QueueName.SYNCS).started_job_registry
     engine.tools.broker.redis.zadd(registry.key, {"alive_1:x": now + 15, "dead_1:x": now + beat})
 
-    alive = engine.tools.queue.alive(now=now)
+    running = engine.tools.queue.running()
 
-    assert alive == {"alive_1"}
+    assert {name for name, until in running.items() if is_beating(until, until, now=now)} == {"alive_1:x"}
 
 
 def test_what_rq_keeps_of_a_dead_workers_job_is_dropped_and_of_a_living_ones_not(engine):
@@ -262,7 +329,7 @@ def test_what_rq_keeps_of_a_dead_workers_job_is_dropped_and_of_a_living_ones_not
     redis.zadd(registry.key, {"alive_1:x": now + 15, "dead_1:x": now - 61})
     redis.hset("rq:job:dead_1", "data", "x")
 
-    engine.tools.queue.forget_dead(now=now)
+    engine.tools.queue.forget_dead((), now=now)
 
     assert redis.zrange(registry.key, 0, -1) == [b"alive_1:x"]
     assert redis.ttl("rq:job:dead_1") > 0
