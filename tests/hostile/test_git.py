@@ -9,10 +9,13 @@ import zlib
 
 import pytest
 from parts.git import AUTHOR, Submodule, Symlink
+from parts.manifests import config_map
 from parts.repositories import credentials, repository
 from pygit2.enums import ObjectType
 
 from towline.shared.errors import FetchRefused, ForgeDown, GitError, PathOutsideCheckout, TowlineError
+from towline.shared.ledger import NewDelivery
+from towline.shared.model import Push, Revision
 from towline.shared.secret import Secret
 from towline.worker.mirror import MAX_PERSON, MAX_SUBJECT, Mirror
 from towline.worker.revision_tree import RevisionTree
@@ -228,6 +231,22 @@ class TestNames:
             mirror.fetch(ref, deadline_seconds=SECONDS)
 
         assert git_server.requests == []
+
+    def test_an_id_of_a_payload_that_only_another_repository_has_is_not_deployed(self, git_server, engine):
+        orders = "services/orders/app.yaml"
+        theirs = git_server.origin("theirs").commit({orders: config_map("orders", a="theirs")})
+        ours = engine.commit({orders: config_map("orders", a="ours")})
+        said = Push(ref=MAIN, before=None, after=Revision(theirs))
+
+        engine.tools.ledger.accept(
+            NewDelivery(
+                id="d1", repository="shop", forge="github", event="push", pushes=(said,), received_at=1.0
+            )
+        )
+        engine.run_pushes()
+
+        assert engine.release("orders").status.revision == ours
+        assert engine.live("ConfigMap", "orders")["data"] == {"a": "ours"}
 
     def test_refs_with_names_that_git_refuses_are_not_listed(self, git_server, origin, mirror):
         revision = origin.commit({"a": "1"})
