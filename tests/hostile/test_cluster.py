@@ -266,7 +266,7 @@ def test_a_token_that_stays_refused_is_an_error_and_renewed_now_and_then_only(od
         "a: [",
         "{}",
         '{"current-context": "x", "contexts": [], "clusters": []}',
-        "password: hunter2x",
+        "password: *hunter2x",  # which PyYAML quotes
     ],
 )
 def test_a_kubeconfig_that_cannot_be_used_is_a_configuration_error_that_shows_none_of_it(
