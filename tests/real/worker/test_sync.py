@@ -172,7 +172,7 @@ def test_one_broken_service_among_ten_harms_only_itself(engine):
 
     assert all(engine.live("ConfigMap", f"s{number}") for number in range(9))
     assert engine.release("bad") is None
-    assert "services/bad/app.yaml:" in engine.view("bad").error
+    assert "services/bad/app.yaml:2:" in engine.view("bad").error
 
 
 def test_a_broken_team_file_fails_the_push_and_leaves_everything_as_it_was(engine):
