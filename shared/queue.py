@@ -199,7 +199,7 @@ class Queue:
             later = [raw.decode() for raw in self.broker.redis.zrange(DUE, 0, -1)]
             found = [identifier for identifier in later if _unnumbered(identifier) in wanted]
             if found:  # xx: the clock may have had them tried meanwhile
-                self.broker.redis.zadd(DUE, dict.fromkeys(found, time.time()), xx=True)
+                self.broker.redis.zadd(DUE, dict.fromkeys(found, 0.0), xx=True)
         return bool(found)
 
     def parked(self, identifier: str) -> Parked | None:
