@@ -18,7 +18,6 @@ from towline.shared.errors import Conflict
 from towline.shared.model import Object
 from towline.shared.records import Records, check_owner
 from towline.shared.release import Release, StoredRevision
-from towline.shared.wanted import Lease
 from towline.worker.plan import Plan
 from towline.worker.state import Standing
 from towline.worker.tools import Tools
@@ -84,7 +83,6 @@ class Guard:
 
     records: Records
     release: Release
-    lease: Lease
     _confirmed_at: float = 0.0
 
     def __post_init__(self) -> None:

@@ -231,7 +231,7 @@ def _repair(place: Standing, plan: Plan, to_do: Sequence[Drifted], lease: Lease,
     with stages("claim"):
         release = claim(place, plan, token=HEALING + lease.token)
     with stages("apply"):
-        applied = apply(place.target, plan, claim=Guard(place.records, release, lease))
+        applied = apply(place.target, plan, claim=Guard(place.records, release))
     stored = release.status.stored_of(release.status.revision)
     assert stored is not None
     return Written(release=release, stored=stored, plan=plan, applied=applied, pruned=None)

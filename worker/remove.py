@@ -46,7 +46,7 @@ def remove(tools: Tools, state: State, wanted: Wanted, lease: Lease, stages: Sta
         plan = dry_run(state.target, plan)
     with stages("prune"):
         release = claim(state, plan, token=lease.token)
-        pruned = prune(state.target, plan, claim=Guard(state.records, release, lease))
+        pruned = prune(state.target, plan, claim=Guard(state.records, release))
         delete(state.target, release.status.hooks)
     if pruned.problems:
         raise Refused(

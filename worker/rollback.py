@@ -126,7 +126,7 @@ def _gone(place: Standing, way: WayBack, lease: Lease, stages: Stages, *, pin: s
     plan = way.plan
     with stages("claim"):
         release = claim(place, plan, token=lease.token, pin=pin)
-    guard = Guard(place.records, release, lease)
+    guard = Guard(place.records, release)
     with stages("apply"):
         applied = apply(place.target, plan, claim=guard)
     with stages("prune"):

@@ -286,7 +286,7 @@ class Attempt:
             release = claim(state, step.plan, token=self.lease.token)
         with self.stages("apply"):
             delete(state.target, left_over(state))
-            guard = Guard(state.records, release, self.lease)
+            guard = Guard(state.records, release)
             problems = start(state.target, step.hooks, mark=mark, claim=guard)
         with self.stages("record"):
             known = known_runs(state, self.wanted, now=now)
@@ -331,7 +331,7 @@ class Attempt:
                 objects=[one.object for one in objects],
                 pin=self.wanted.pinned_to,
             )
-        guard = Guard(state.records, release, self.lease)
+        guard = Guard(state.records, release)
         with self.stages("apply"):
             delete(state.target, left_over(state))
             try:
