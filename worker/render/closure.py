@@ -41,9 +41,9 @@ OUTSIDE = "is outside the kustomization's own folder, where kustomize reads no f
 
 ROOT_LEVELS = 2  # of the folders by whose ids a closure is known again: `services/orders`; their parents are read anyway
 
-_PARTS: Remembered[str, Part] = Remembered(16_384)
+_PARTS: Remembered[str, Part] = Remembered(4_096)
 _PLUGINS: Remembered[str, References] = Remembered(1_024)
-_CLOSURES: Remembered[tuple[str, str | None], _Known] = Remembered(16_384)
+_CLOSURES: Remembered[str, _Known] = Remembered(16_384)  # by folder, as it was last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +70,7 @@ class Closure:
 
 def closure_of(tree: Tree, folder: str) -> Closure:
     """The closure of the kustomization in `folder`; what is wrong with it is in its problems, nothing is raised."""
-    key = (folder, _id_at(tree, _root_of(folder)))
-    known = _CLOSURES.known(key)
+    known = _CLOSURES.known(folder)
     if known is not None and all(_id_at(tree, path) == id for path, id in known.roots.items()):
         return known.closure
     walk = _Walk(tree)
@@ -79,8 +78,8 @@ def closure_of(tree: Tree, folder: str) -> Closure:
     walk.check_limits()
     closure = walk.closure()
     if not walk.is_cut_off:
-        roots = {path: _id_at(tree, path) for path in sorted({_root_of(path) for path in walk.looked_at})}
-        _CLOSURES.keep(key, _Known(roots=roots, closure=closure))
+        roots = sorted({_root_of(path) for path in (folder, *walk.looked_at)})
+        _CLOSURES.keep(folder, _Known(roots={path: _id_at(tree, path) for path in roots}, closure=closure))
     return closure
 
 

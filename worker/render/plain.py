@@ -63,21 +63,22 @@ class _Listing:
     digest: str
 
 
-_LISTINGS: Remembered[str, _Listing] = Remembered(8_192)  # with its sources some 3 kB each
-_SOURCES: Remembered[tuple[str, str], Sources] = Remembered(8_192)  # by path and id, of folders without links
+_LISTINGS: Remembered[str, _Listing] = Remembered(1_024)
+# By path, as it was last: with the id of the folder, which has no links.
+_SOURCES: Remembered[str, tuple[str, Sources]] = Remembered(16_384)
 
 
 def sources_of(tree: Tree, path: str) -> Sources:
     """The manifests at a path: a folder with all below it, or one file."""
     found = _Found(tree)
     folder = found.folder(path)
-    known = _SOURCES.known((path, folder.id)) if folder else None
-    if known is not None:
-        return known
+    known = _SOURCES.known(path)
+    if folder is not None and known is not None and known[0] == folder.id:
+        return known[1]
     found.add(path, depth=0, ways=())
     sources = found.sources()
     if folder is not None and not found.links:  # where a link leads, the folder's id does not tell
-        _SOURCES.keep((path, folder.id), sources)
+        _SOURCES.keep(path, (folder.id, sources))
     return sources
 
 
