@@ -15,6 +15,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import shutil
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -340,7 +341,8 @@ def _touched_at(file: Path) -> int:
 
 
 def _local(ref: str) -> str:
-    return f"refs/mirror/{hashlib.sha256(ref.encode()).hexdigest()[:40]}"
+    """Our own name of a ref; one text for all, since pygit2 never lets go of one that it looks something up by."""
+    return sys.intern(f"refs/mirror/{hashlib.sha256(ref.encode()).hexdigest()[:40]}")
 
 
 def _peeled(advertised: Advertised, ref: str) -> Revision:

@@ -9,6 +9,7 @@ clones it anew, and raised as MirrorDamaged.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -126,9 +127,9 @@ class RevisionTree:
             is_folder = entry is not None and entry.kind is EntryKind.FOLDER
             self._trees[folder] = self._loaded(entry) if entry is not None and is_folder else None
         tree = self._trees[folder]
-        if tree is None or not is_usable_name(name) or name not in tree:
+        if tree is None or not is_usable_name(name) or (kept := sys.intern(name)) not in tree:
             return None
-        found = tree[name]
+        found = tree[kept]  # for ever: pygit2 never lets go of a text that it looks something up by
         kind = KINDS.get(found.filemode & TYPE_BITS)
         path = f"{folder}/{name}" if folder else name
         return None if kind is None else self._entry(path, kind, found.id.raw)

@@ -63,7 +63,7 @@ class _Listing:
     digest: str
 
 
-_LISTINGS: Remembered[str, _Listing] = Remembered(1_024)
+_LISTINGS: Remembered[str, _Listing] = Remembered(256)
 # By path, as it was last: with the id of the folder, which has no links.
 _SOURCES: Remembered[str, tuple[str, Sources]] = Remembered(16_384)
 
