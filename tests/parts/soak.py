@@ -73,7 +73,9 @@ class World:
         self.is_removed: set[str] = set()
         self.answers: Counter[int] = Counter()
         self.diary: list[str] = []
-        self.memory: list[tuple[float, float]] = []  # seconds, MiB of all our processes
+        self.memory: list[
+            tuple[float, float]
+        ] = []  # seconds, MiB of all our processes, while no fault takes one away
         self._started_at = time.monotonic()
         self._pool = ThreadPoolExecutor(16)
         self._undo: list[tuple[float, Callable[[], object]]] = []
@@ -82,16 +84,17 @@ class World:
         """Remember what was done when."""
         self.diary.append(f"{time.monotonic() - self._started_at:6.1f} {text}")
 
-    def live_through(self, seconds: float) -> None:
-        """A push each second, and a fault every few seconds."""
+    def live_through(self, seconds: float, *, is_calm: bool = False) -> None:
+        """A push each second, and a fault every few seconds, or none."""
         end = time.monotonic() + seconds
         next_push = next_fault = time.monotonic()
         while (now := time.monotonic()) < end:
             if now >= next_push:
                 next_push += EVERY_SECONDS
                 self.push()
-                self.memory.append((now - self._started_at, self.memory_mib()))
-            if now >= next_fault:
+                if is_calm:
+                    self.memory.append((now - self._started_at, self.memory_mib()))
+            if now >= next_fault and not is_calm:
                 next_fault = now + self.random.uniform(*FAULT_SECONDS)
                 self.fail_somehow()
             self._undo_due(now)
