@@ -70,7 +70,6 @@ def _running(
     to_come = f"; {started.pending.text}" if started.pending else ""
     update: dict[str, object] = {
         **state.identity,
-        "ref": before.ref or wanted.ref,
         "pending": started.pending,
         "hooks": started.runs,
         "message": f"runs {step.moment} hooks of {revision}{to_come}",

@@ -34,9 +34,13 @@ SETTLED = (Phase.VERIFYING, Phase.HEALTHY)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """One release as it is recorded, and where it is written; `release` is None before its first install."""
+    """One release as it is recorded, and where it is written; `release` is None before its first install.
+
+    `ref`: the branch by which it was looked for.
+    """
 
     name: ReleaseName
+    ref: str
     repository: Repository
     environment: Environment
     target: Target
@@ -63,8 +67,10 @@ class Standing:
 
     @property
     def identity(self) -> dict[str, object]:
-        """Whose release it is, as its status says it."""
-        return {"environment": self.environment.name, "repository": self.repository.name}
+        """Whose release it is, as its status says it; the branch is that of what runs, where anything does."""
+        ref = self.release.status.ref if self.release else ""
+        its = {"environment": self.environment.name, "repository": self.repository.name}
+        return {**its, "ref": ref or self.ref}
 
     @property
     def owner(self) -> Owner:
@@ -167,6 +173,7 @@ def standing(tools: Tools, name: ReleaseName, *, repository: str, ref: str) -> S
     records = tools.records(environment)
     return Standing(
         name=name,
+        ref=ref,
         repository=its_repository,
         environment=environment,
         target=target_of(tools.cluster(environment), environment, name.service),
@@ -193,6 +200,7 @@ def find(tools: Tools, name: ReleaseName, wanted: Wanted) -> State:
     service = services_in(tree, repository, environment).get(name.service)
     return State(
         name=name,
+        ref=wanted.ref,
         repository=repository,
         environment=environment,
         target=target_of(tools.cluster(environment), environment, name.service),

@@ -87,7 +87,8 @@ def heed(tools: Tools, place: Standing, release: Release, *, operator: str = KUB
 
 def _suspend(tools: Tools, place: Standing, release: Release, operator: str) -> str:
     text = f"suspended by {operator}: nothing is synced or rolled back until it is resumed"
-    status = release.status.model_copy(update={"phase": Phase.SUSPENDED, "message": text})
+    told = {**place.identity, "phase": Phase.SUSPENDED, "message": text}
+    status = release.status.model_copy(update=told)
     return _write(tools, place, release, status, event="Suspended")
 
 
@@ -108,6 +109,8 @@ def _resume(tools: Tools, place: Standing, release: Release, operator: str) -> s
     }
     if release.status.revision == release.status.stable_revision:
         told["stable_until"] = place.now()
+    if not release.status.revision:  # its first install goes on
+        told = {"phase": None, "message": f"resumed by {operator}; its first install goes on"}
     bad = release.status.quarantined
     if bad is not None and not is_brought_back(release.status):
         told |= {
@@ -131,8 +134,8 @@ def keep_pinned(tools: Tools, place: Standing) -> None:
 
 
 def _is_to_move(release: Release) -> bool:
-    """Whether it is pinned to another revision than it is at."""
-    return release.pinned not in ("", release.status.revision)
+    """Whether it is pinned to another revision than it is at, or than what was begun may have left of that."""
+    return release.pinned != "" and (release.pinned != release.status.revision or release.is_unfinished)
 
 
 def _pin(tools: Tools, place: Standing, release: Release, operator: str) -> str:

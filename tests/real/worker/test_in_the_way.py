@@ -11,12 +11,13 @@ from parts.engine import Engine, InterruptingMetrics
 from parts.manifests import config_map, in_wave, several
 
 from towline.shared.errors import NotGoneYet
-from towline.shared.jobs import QueueName, SyncArguments
+from towline.shared.jobs import QueueName, SteerArguments, Steering, SyncArguments
 from towline.shared.model import Phase, Result
 from towline.shared.objects import PART_OF
 from towline.shared.queue import DUE
 from towline.shared.release import ReleaseStatus
 from towline.worker.runner import ATTEMPTS, run
+from towline.worker.steer import steer
 
 ORDERS = "services/orders/app.yaml"
 HURRIED = "services: {orders: {path: services/orders, timeout: 8s}}"  # a try takes some 5 s
@@ -76,6 +77,11 @@ def version_of(engine: Engine) -> str:
     return str(live["data"]["version"])
 
 
+def say(engine: Engine, action: Steering) -> None:
+    """An operator's word."""
+    steer(engine.tools, SteerArguments(release="staging/orders", action=action, operator="ada"))
+
+
 def error_of(engine: Engine) -> str:
     view = engine.view("orders")
     assert view is not None
@@ -127,6 +133,45 @@ def test_a_first_install_is_not_undone(engine: Engine, held: Held) -> None:
     engine.run_syncs()
     assert engine.eventually("orders", Phase.HEALTHY).status.revision == revision
     assert version_of(engine) == "2"
+
+
+def test_a_first_install_that_was_suspended_while_it_waited_goes_on_when_it_is_resumed(
+    engine: Engine, held: Held
+) -> None:
+    healthy(engine, two(1))
+    held.hold()
+    engine.deploy({ORDERS: None, "services/other/app.yaml": config_map("other")})
+    revision = engine.commit({ORDERS: two(2)})
+    with pytest.raises(NotGoneYet, match=BUSY):
+        engine.push()
+
+    say(engine, Steering.SUSPEND)
+    engine.run_syncs()
+    held.let_go()
+    say(engine, Steering.RESUME)
+
+    assert status_of(engine).phase is None
+    engine.run_pushes()
+    status = engine.eventually("orders", Phase.HEALTHY).status
+    assert (status.revision, version_of(engine)) == (revision, "2")
+
+
+def test_what_is_pinned_where_it_was_when_a_newer_revision_waits_goes_back_there(
+    engine: Engine, held: Held
+) -> None:
+    first = healthy(engine, two(1, "old"))
+    held.delete()
+    engine.commit({ORDERS: two(2, "new")})
+    with pytest.raises(NotGoneYet, match=BUSY):
+        engine.push()
+
+    say(engine, Steering.PIN)
+    held.let_go()
+    engine.run_syncs()
+
+    status = engine.eventually("orders", Phase.HEALTHY).status
+    assert (status.revision, version_of(engine)) == (first, "1")
+    assert engine.live("ConfigMap", "new") is None
 
 
 def test_an_operators_rollback_waits_too_and_is_not_lost_to_a_push(engine: Engine, held: Held) -> None:
