@@ -66,10 +66,11 @@ def prepare(
     Raises PlanRefused with every object that may not be read, ClusterDown, and ClusterError for a list.
     """
     records = {record.key: record for record in recorded}
+    full = intent.full or listing is not None
     places: dict[ObjectKey, Resource | None] = {
         item.key: item.resource
         for item in desired
-        if needs_reading(item, records.get(item.key), full=intent.full or listing is not None)
+        if needs_reading(item, records.get(item.key), full=full, restore=intent.restore)
     }
     wanted = {item.key for item in desired}
     places |= {key: _served(target.deployer, key) for key in records if key not in wanted}

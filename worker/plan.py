@@ -34,7 +34,8 @@ from towline.worker.order import Rank, rank_of, stages, waves
 from towline.worker.policy import PROTECTED_KINDS, Placed
 from towline.worker.record_size import refuse_unrecordable
 
-RUN_AT_ONCE = frozenset({"Job.batch", "Pod"})
+RUNS_ONCE = "Job.batch"
+RUN_AT_ONCE = frozenset({RUNS_ONCE, "Pod"})
 
 NAMED = 10  # objects named in a message; the rest is counted
 
@@ -55,10 +56,11 @@ class Intent:
     """What was asked for beside "make it so".
 
     `full`: look at every object, not only at what Git changed. `allow_prune`: an operator's word that more than the
-    limit may go. `removing`: the service is gone from Git.
+    limit may go. `removing`: the service is gone from Git. `restore`: make anew what was recorded and is not there.
     """
 
     full: bool = False
+    restore: bool = False
     allow_prune: bool = False
     removing: bool = False
     handover: Handover = field(default_factory=Handover)
@@ -267,13 +269,15 @@ def _record(item: Placed, record: AppliedObject | None) -> AppliedObject:
     return AppliedObject.of(item.key, digest=item.digest, owned=record.owned if record else "")
 
 
-def needs_reading(item: Placed, record: AppliedObject | None, *, full: bool) -> bool:
+def needs_reading(item: Placed, record: AppliedObject | None, *, full: bool, restore: bool) -> bool:
     """Whether the live metadata of a wanted object decides what happens to it."""
     if is_ignored(item.object):
         return False
     if record is None or full:
         return True
-    return record.digest != item.digest and apply_mode(item.object) is ApplyMode.IF_NOT_PRESENT
+    if record.digest == item.digest:
+        return restore and group_kind(item.key) != RUNS_ONCE  # a Job may be gone
+    return apply_mode(item.object) is ApplyMode.IF_NOT_PRESENT
 
 
 def is_ignored(object: Object) -> bool:
@@ -284,7 +288,8 @@ def is_ignored(object: Object) -> bool:
 def _decide(item: Placed, record: AppliedObject | None, survey: Survey, intent: Intent) -> Action:
     if is_ignored(item.object):
         return Action.IGNORE
-    if not needs_reading(item, record, full=intent.full or survey.is_unfinished):
+    full = intent.full or survey.is_unfinished
+    if not needs_reading(item, record, full=full, restore=intent.restore):
         assert record is not None
         return Action.LEAVE if record.digest == item.digest else Action.CHANGE
     live = survey.live[item.key]
@@ -294,7 +299,7 @@ def _decide(item: Placed, record: AppliedObject | None, survey: Survey, intent: 
         return Action.LEAVE
     if record is None or survey.is_unfinished:
         return Action.CHANGE
-    is_as_recorded = record.digest == item.digest and record.owned == owned_hash(live)
+    is_as_recorded = record.digest == item.digest and (not full or record.owned == owned_hash(live))
     return Action.LEAVE if is_as_recorded else Action.CHANGE
 
 

@@ -27,7 +27,7 @@ from towline.worker.dry_run import refuse, tried
 from towline.worker.in_the_way import left_for_later
 from towline.worker.live import listing_of, prepare
 from towline.worker.outcome import Outcome, waiting
-from towline.worker.plan import Intent, Kept, Plan, make_plan, without
+from towline.worker.plan import RUNS_ONCE, Intent, Kept, Plan, make_plan, without
 from towline.worker.policy import PROTECTED_KINDS, Placed, check
 from towline.worker.prune import prune
 from towline.worker.record import return_refused, returned
@@ -36,8 +36,6 @@ from towline.worker.stages import Stages
 from towline.worker.state import Standing, standing
 from towline.worker.tools import Tools
 from towline.worker.written import Restored, Written
-
-RUNS_ONCE = "Job.batch"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

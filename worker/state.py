@@ -17,6 +17,7 @@ from towline.shared.records import Owner, Records
 from towline.shared.release import AppliedObject, Release, Verification
 from towline.shared.views import ReleaseView
 from towline.shared.wanted import Wanted
+from towline.worker.health.verdict import WELL
 from towline.worker.inputs import Inputs
 from towline.worker.mirror import CommitInfo
 from towline.worker.plan import Plan
@@ -125,6 +126,13 @@ class State(Standing):
         if self.release is None or self.inputs is None:
             return True
         return self.continued is None and self.release.status.inputs_digest != self.inputs.digest
+
+    @property
+    def may_lack(self) -> bool:
+        """Whether something that was applied may have been deleted since: nothing says that all of it is well."""
+        if self.release is None or self.continued is not None:
+            return False
+        return self.release.status.health not in WELL or bool(self.release.status.drift)
 
     def is_healthy_so_far(self, wanted: Wanted) -> bool:
         """Whether the step that was taken last was found healthy, and nothing has touched the release since."""

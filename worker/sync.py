@@ -366,7 +366,7 @@ class Attempt:
 
     def _planned(self, state: State, placed: tuple[Placed, ...]) -> Plan:
         full = self.wanted.full or state.is_unfinished
-        intent = Intent(full=full, allow_prune=self.wanted.allow_prune)
+        intent = Intent(full=full, restore=state.may_lack, allow_prune=self.wanted.allow_prune)
         survey = prepare(
             state.target, placed, state.recorded, intent=intent, listing=listing_of(state.release)
         )

@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 from parts.eventually import eventually
-from parts.manifests import deployment
+from parts.manifests import config_map, deployment, several
 
 from towline.shared.jobs import HealArguments
 from towline.shared.model import Health, Phase
@@ -65,6 +65,20 @@ def test_a_deleted_workload_is_reported_and_its_release_recovers_when_somebody_m
     engine.eventually("orders", Phase.HEALTHY)
 
     assert conditions(engine)["Ready"] == "True"
+
+
+@pytest.mark.parametrize("drift", ["report", "off"])
+def test_a_commit_that_does_not_change_the_deleted_workload_makes_it_anew(engine, control_plane, drift):
+    deploy(engine, drift=drift)
+    delete(engine, control_plane)
+    look(engine)
+    engine.conclude("orders")
+
+    both = several(deployment("orders", image="example.com/app:2"), config_map("orders"))
+    revision = engine.deploy({ORDERS: both})
+
+    assert engine.eventually("orders", Phase.HEALTHY).status.revision == revision
+    assert engine.live("Deployment", "orders", api_version="apps/v1") is not None
 
 
 def test_what_is_deleted_with_its_kind_is_no_fault_of_the_revision_either(engine, control_plane):

@@ -79,6 +79,20 @@ def test_an_object_as_recorded_is_left_without_having_been_read() -> None:
     assert [record.key for record in made.leave] == [key("a")]
 
 
+def test_where_something_may_be_gone_only_that_is_made_anew() -> None:
+    items = placed(config_map("gone"), config_map("edited"))
+
+    made = plan(
+        items,
+        recorded(*items, owned="other"),
+        {key("gone"): None, key("edited"): live("edited")},
+        restore=True,
+    )
+
+    assert [item.key for item in made.create] == [key("gone")]
+    assert [record.key for record in made.leave] == [key("edited")]
+
+
 def test_an_object_whose_digest_differs_is_changed_without_having_been_read() -> None:
     made = plan(placed(config_map("a", {"k": "2"})), recorded(*placed(config_map("a", {"k": "1"}))))
 
