@@ -1,6 +1,7 @@
 """What a verdict means to a release: pure, from the recorded status and its health now to the status that follows.
 
-    Verifying    healthy -> Healthy (this is the stable revision) · failed or late -> RollingBack, or Failed
+    Verifying    healthy -> Healthy (this is the stable revision) · failed or late -> RollingBack, or Failed; what was
+                 stable before it was suspended turns bad as in Healthy
     RollingBack  healthy -> RolledBack, or Failed where a newer commit was refused · failed or late -> Failed; until the
                  objects are brought back nothing is judged
     Healthy      failed -> Failed (reported), or RollingBack within the time that `rollback: {watch}` names
@@ -34,7 +35,7 @@ from towline.shared.release import (
     cut,
 )
 from towline.worker.health.verdict import WELL
-from towline.worker.history import ended, not_rolled_back
+from towline.worker.history import ended, is_judged_anew, not_rolled_back
 
 UNDER_WAY = (
     Phase.VERIFYING,
@@ -63,7 +64,7 @@ def concluded(
         return _prepared(release, health, reason, now)
     match release.status.phase:
         case Phase.VERIFYING:
-            return _verified(release, health, reason, now, is_old)
+            return _verified(release, health, reason, now, is_old, is_gone)
         case Phase.ROLLING_BACK if is_brought_back(release.status):
             return _brought_back(release.status, health, reason, now, is_old)
         case Phase.HEALTHY:
@@ -221,14 +222,17 @@ def hook_failed(release: Release, cause: str, *, now: datetime, logs: Sequence[s
 
 
 def _verified(
-    release: Release, health: Health, reason: str, now: datetime, is_old: bool
+    release: Release, health: Health, reason: str, now: datetime, is_old: bool, is_gone: bool
 ) -> ReleaseStatus | None:
     status = release.status
     if health in WELL:
         return status if status.pending else stable(status, health, reason, now=now)
     late = _lateness(status, now)
-    if health is not Health.FAILED and not late:
+    is_anew = is_judged_anew(status)
+    if health is not Health.FAILED and not late and not (is_anew and is_gone):
         return None
+    if not is_old and is_anew:
+        return _turned_bad(release, late + reason, now, is_gone)
     if not is_old:
         return failed(release, late + reason, now=now)
     return status if status.pending else stable(status, Health.FAILED, late + reason, now=now)

@@ -14,6 +14,7 @@ from towline.shared.metrics import DRIFT, Metrics
 from towline.shared.model import DriftMode, ObjectKey, ReleaseName
 from towline.shared.release import AppliedObject, ReleaseStatus
 from towline.worker.decision import UNDER_WAY
+from towline.worker.history import is_judged_anew
 from towline.worker.sightings import Sighting
 
 WAS_DELETED = "was deleted"  # how a line of `status.drift` says it, after the object
@@ -62,7 +63,8 @@ def is_missed(status: ReleaseStatus, key: ObjectKey) -> bool:
     never have come to be.
     """
     is_applied = any(one.key == key and one.digest for one in status.objects)
-    if not is_applied or key.kind == "Job" or status.phase in UNDER_WAY:
+    is_new = status.phase in UNDER_WAY and not is_judged_anew(status)
+    if not is_applied or key.kind == "Job" or is_new:
         return False
     is_healed = status.verification.drift is DriftMode.HEAL and status.stored_of(status.revision) is not None
     return not is_healed or any(line.startswith(f"{key} {WAS_DELETED}") for line in status.drift)

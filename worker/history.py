@@ -99,6 +99,13 @@ def ended(
     return (*status.history[:at], entry.model_copy(update=told), *status.history[at + 1 :])
 
 
+def is_judged_anew(status: ReleaseStatus) -> bool:
+    """Whether this revision is the stable one, and was not applied since it was: its release was resumed."""
+    newest = next((one for one in status.history if one.revision == status.revision), None)
+    was_healthy = newest is not None and newest.result is Result.HEALTHY
+    return was_healthy and status.revision == status.stable_revision
+
+
 def not_rolled_back(status: ReleaseStatus, note: str) -> tuple[HistoryEntry, ...]:
     """The history in which the attempt that was to be rolled back has failed, and was not."""
     bad = status.quarantined.revision if status.quarantined else ""

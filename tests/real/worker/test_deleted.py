@@ -7,10 +7,11 @@ import yaml
 from parts.eventually import eventually
 from parts.manifests import config_map, deployment, several
 
-from towline.shared.jobs import HealArguments
+from towline.shared.jobs import HealArguments, SteerArguments, Steering
 from towline.shared.model import Health, Phase
 from towline.worker.heal import heal
 from towline.worker.start import tools_of
+from towline.worker.steer import steer
 
 ORDERS = "services/orders/app.yaml"
 TEAM = ".towline.yaml"
@@ -79,6 +80,23 @@ def test_a_commit_that_does_not_change_the_deleted_workload_makes_it_anew(engine
 
     assert engine.eventually("orders", Phase.HEALTHY).status.revision == revision
     assert engine.live("Deployment", "orders", api_version="apps/v1") is not None
+
+
+@pytest.mark.parametrize("drift", ["report", "off"])
+def test_what_was_stable_is_not_rolled_back_when_it_is_resumed_without_its_workload(
+    engine, control_plane, drift
+):
+    deploy(engine, drift=drift)
+    revision = engine.release("orders").status.revision
+    for word in (Steering.SUSPEND, Steering.RESUME):
+        steer(engine.tools, SteerArguments(release="staging/orders", action=word, operator="ada"))
+        if word is Steering.SUSPEND:
+            delete(engine, control_plane)
+
+    status = engine.eventually("orders", Phase.FAILED).status
+
+    assert (status.revision, status.stable_revision, status.quarantined) == (revision, revision, None)
+    assert "it was deleted" in status.message
 
 
 def test_what_is_deleted_with_its_kind_is_no_fault_of_the_revision_either(engine, control_plane):

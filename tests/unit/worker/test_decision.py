@@ -91,6 +91,23 @@ def test_a_stable_revision_that_turns_bad_is_told_of_and_stays(is_refused: bool)
     assert status.quarantined is None
 
 
+def test_what_was_stable_before_it_was_suspended_is_told_of_and_stays_when_it_is_ill_then():
+    status = stable().status
+    known = (HistoryEntry(revision=STABLE, result=Result.HEALTHY),)
+    resumed = status.model_copy(update={"phase": Phase.VERIFYING, "synced_at": NOW, "history": known})
+
+    ill = concluded(plain_release(resumed), Health.FAILED, "it crashes", now=NOW + AFTER)
+    late = concluded(plain_release(resumed), Health.UNKNOWN, "it is not there", now=NOW + HOUR)
+
+    well = concluded(plain_release(resumed), Health.HEALTHY, "all is well", now=NOW + HOUR)
+
+    assert well is not None and well.phase is Phase.HEALTHY
+    for one in (ill, late):
+        assert one is not None
+        assert (one.phase, one.health, one.revision) == (Phase.FAILED, Health.FAILED, STABLE)
+        assert (one.quarantined, one.history) == (None, known)
+
+
 def test_after_it_recovered_a_refused_commit_is_told_of_as_before():
     ill = concluded(stable(is_refused=True), Health.FAILED, "it crashes", now=NOW)
     assert ill is not None
