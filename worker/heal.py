@@ -12,7 +12,6 @@ what is left differs still, and the record is written even where nothing does.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -132,7 +131,7 @@ def _looked_after(tools: Tools, place: Standing, lease: Lease, stages: Stages) -
         found = _found(place, plan, release)
     if mode is DriftMode.REPORT:
         return _report(tools, place, release, _lines(found, release.status), found)
-    contested = Repairs(tools.broker, place.name).contested(now=time.time())
+    contested = Repairs(tools.broker, place.name).contested(now=tools.broker.time())
     parted = [_parted(one, contested) for one in found if one.counts]
     left = [one for one, _ in parted if one is not None]
     to_do = [one for _, one in parted if one is not None]
@@ -241,7 +240,9 @@ def _repaired(
     tools: Tools, place: Standing, written: Written, to_do: Sequence[Drifted], left: Sequence[Drifted]
 ) -> str:
     """Record and tell what was put back, and what was not: `left`, and what the API server refused now."""
-    Repairs(tools.broker, place.name).note([part for one in to_do for part in one.parts], now=time.time())
+    Repairs(tools.broker, place.name).note(
+        [part for one in to_do for part in one.parts], now=tools.broker.time()
+    )
     tried = [_tried(one, written.applied) for one in to_do]
     done = [str(one) for one in tried if not one.refused]
     before = written.release.status

@@ -1,6 +1,7 @@
 """What somebody changes in the cluster is put back, or reported, by what the record holds: no Git is asked."""
 
 import json
+import time
 
 import pytest
 from parts.eventually import eventually
@@ -142,6 +143,17 @@ def let_the_window_pass(engine) -> None:
     assert redis.exists(key)
     for member, at in redis.zrange(key, 0, -1, withscores=True):
         redis.zadd(key, {member: at - WINDOW_SECONDS})
+
+
+def test_a_fight_is_counted_by_a_clock_that_all_workers_share(engine, orders, control_plane, monkeypatch):
+    redis, an_hour_ahead = engine.tools.broker.redis, time.time() + 3600
+    monkeypatch.setattr(time, "time", lambda: an_hour_ahead)
+    edit(engine, control_plane, "configmap", "orders", {"data": {"a": "2"}})
+
+    look(engine)
+
+    ((_, at),) = redis.zrange("towline:repairs:staging/orders", 0, -1, withscores=True)
+    assert abs(at - engine.tools.broker.time()) < WINDOW_SECONDS
 
 
 def test_other_fields_of_an_object_are_put_back_while_one_is_fought_for(engine, control_plane):
