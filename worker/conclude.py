@@ -85,13 +85,11 @@ def _concluded(tools: Tools, name: ReleaseName, view: ReleaseView, lease: Lease)
         now = place.now()
         gives = tools.addresses(place.environment).gives
         verdict = verdict_of(place.target, release, now=now, gives=gives)
-    status = concluded(
-        release, verdict.health, verdict.reason, now=now, is_old=verdict.is_old, is_gone=verdict.is_gone
-    )
+    status = concluded(release, verdict, now=now)
     if status is not None and is_ill(release.status, status) and not verdict.is_gone:
         with stages("cause"):
             cause = why(place, release, verdict)
-        status = concluded(release, verdict.health, cause.text, now=now, is_old=verdict.is_old)
+        status = concluded(release, replace(verdict, reason=cause.text), now=now)
         status = told(status, release.status.judged_revision, cause) if status else None
         reason = cause.reason
     status = together(tools, place, release, status, verdict.health, now=now)

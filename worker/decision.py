@@ -20,6 +20,7 @@ In: a Release, its health and reason, the time. Out: the new status, or None whe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from towline.shared.choice import previous_stable
@@ -34,6 +35,7 @@ from towline.shared.release import (
     StoredRevision,
     cut,
 )
+from towline.worker.health.release import ReleaseVerdict
 from towline.worker.health.verdict import WELL
 from towline.worker.history import ended, is_judged_anew, not_rolled_back
 
@@ -44,37 +46,26 @@ UNDER_WAY = (
 BEFORE_IT = "not healthy, as before this revision"
 
 
-def concluded(
-    release: Release,
-    health: Health,
-    reason: str,
-    *,
-    now: datetime,
-    is_old: bool = False,
-    is_gone: bool = False,
-) -> ReleaseStatus | None:
+def concluded(release: Release, verdict: ReleaseVerdict, *, now: datetime) -> ReleaseStatus | None:
     """The status when this verdict is final or changes what is known, None otherwise.
 
-    It is the same status where a step is healthy, and the next one is to be taken. `is_old`: what is not well was so under
-    the stable revision before, and is no reason to go back to that. `is_gone`: an object was deleted, which makes ill what
-    was well.
+    It is the same status where a step is healthy, and the next one is to be taken.
     """
-    is_bad = is_gone or health is Health.FAILED
     if is_prepared(release.status):
-        return _prepared(release, health, reason, now)
+        return _prepared(release, verdict, now)
     match release.status.phase:
         case Phase.VERIFYING:
-            return _verified(release, health, reason, now, is_old, is_gone)
+            return _verified(release, verdict, now)
         case Phase.ROLLING_BACK if is_brought_back(release.status):
-            return _brought_back(release.status, health, reason, now, is_old)
+            return _brought_back(release.status, verdict, now)
         case Phase.HEALTHY:
-            return _turned_bad(release, reason, now, is_gone) if is_bad else None
+            return _turned_bad(release, verdict, now) if verdict.is_bad else None
         case Phase.FAILED if release.status.health in WELL:  # of what was refused: the one before runs on
-            return _turned_bad(release, reason, now, is_gone) if is_bad else None
+            return _turned_bad(release, verdict, now) if verdict.is_bad else None
         case Phase.FAILED:
-            return _recovered(release.status, health, reason, now)
+            return _recovered(release.status, verdict, now)
         case Phase.ROLLED_BACK:
-            return _followed(release.status, Health.FAILED if is_bad else health, reason)
+            return _followed(release.status, verdict)
         case _:
             return None
 
@@ -178,11 +169,12 @@ def _target(status: ReleaseStatus) -> StoredRevision | None:
     return previous_stable(status)
 
 
-def _prepared(release: Release, health: Health, reason: str, now: datetime) -> ReleaseStatus | None:
-    if health is Health.HEALTHY:  # a suspended Job has done nothing
+def _prepared(release: Release, verdict: ReleaseVerdict, now: datetime) -> ReleaseStatus | None:
+    if verdict.health is Health.HEALTHY:  # a suspended Job has done nothing
         return release.status
     late = _lateness(release.status, now)
-    return hook_failed(release, late + reason, now=now) if health is Health.FAILED or late else None
+    is_final = verdict.health is Health.FAILED or late
+    return hook_failed(release, late + verdict.reason, now=now) if is_final else None
 
 
 def hook_failed(release: Release, cause: str, *, now: datetime, logs: Sequence[str] = ()) -> ReleaseStatus:
@@ -221,21 +213,18 @@ def hook_failed(release: Release, cause: str, *, now: datetime, logs: Sequence[s
     )
 
 
-def _verified(
-    release: Release, health: Health, reason: str, now: datetime, is_old: bool, is_gone: bool
-) -> ReleaseStatus | None:
+def _verified(release: Release, verdict: ReleaseVerdict, now: datetime) -> ReleaseStatus | None:
     status = release.status
-    if health in WELL:
-        return status if status.pending else stable(status, health, reason, now=now)
+    if verdict.is_well:
+        return status if status.pending else stable(status, verdict.health, verdict.reason, now=now)
     late = _lateness(status, now)
     is_anew = is_judged_anew(status)
-    if health is not Health.FAILED and not late and not (is_anew and is_gone):
+    if verdict.health is not Health.FAILED and not late and not (is_anew and verdict.is_gone):
         return None
-    if not is_old and is_anew:
-        return _turned_bad(release, late + reason, now, is_gone)
-    if not is_old:
-        return failed(release, late + reason, now=now)
-    return status if status.pending else stable(status, Health.FAILED, late + reason, now=now)
+    verdict = replace(verdict, reason=late + verdict.reason)
+    if verdict.is_old:
+        return status if status.pending else stable(status, Health.FAILED, verdict.reason, now=now)
+    return _turned_bad(release, verdict, now) if is_anew else failed(release, verdict.reason, now=now)
 
 
 def _lateness(status: ReleaseStatus, now: datetime) -> str:
@@ -320,19 +309,17 @@ def failed(
     return status.model_copy(update=update)
 
 
-def _brought_back(
-    status: ReleaseStatus, health: Health, reason: str, now: datetime, is_old: bool = False
-) -> ReleaseStatus | None:
+def _brought_back(status: ReleaseStatus, verdict: ReleaseVerdict, now: datetime) -> ReleaseStatus | None:
     phase = Phase.FAILED if status.is_newest_refused else Phase.ROLLED_BACK
     text = rolled_back_text(status)
-    if health in WELL:
-        return status.model_copy(update={"phase": phase, "health": health, "message": text})
+    if verdict.is_well:
+        return status.model_copy(update={"phase": phase, "health": verdict.health, "message": text})
     late = _lateness(status, now)
-    if health is not Health.FAILED and not late:
+    if verdict.health is not Health.FAILED and not late:
         return None
-    if not is_old:
-        return rollback_failed(status, late + reason)
-    told = {"phase": phase, "health": Health.FAILED, "message": f"{text}; {BEFORE_IT}: {reason}"}
+    if not verdict.is_old:
+        return rollback_failed(status, late + verdict.reason)
+    told = {"phase": phase, "health": Health.FAILED, "message": f"{text}; {BEFORE_IT}: {verdict.reason}"}
     return status.model_copy(update=told)
 
 
@@ -364,36 +351,34 @@ def rollback_failed(status: ReleaseStatus, reason: str) -> ReleaseStatus:
     )
 
 
-def _turned_bad(release: Release, reason: str, now: datetime, is_gone: bool) -> ReleaseStatus:
+def _turned_bad(release: Release, verdict: ReleaseVerdict, now: datetime) -> ReleaseStatus:
     """A stable revision fails: reported, and rolled back only within the time that its team asked for."""
     status = release.status
     watch = status.verification.watch_seconds
     stored = status.stored_of(status.revision)
     since = stored.stable_at if stored else None
     is_watched = watch is not None and since is not None and now <= since + timedelta(seconds=watch)
-    if is_watched and not is_gone:
-        return failed(release, reason, now=now)
-    message = f"was healthy and is not any more: {reason}"
+    if is_watched and not verdict.is_gone:
+        return failed(release, verdict.reason, now=now)
+    message = f"was healthy and is not any more: {verdict.reason}"
     if status.phase is Phase.FAILED:
         message = f"{message}; {status.message}"
     return status.model_copy(update={"phase": Phase.FAILED, "health": Health.FAILED, "message": message})
 
 
-def _recovered(status: ReleaseStatus, health: Health, reason: str, now: datetime) -> ReleaseStatus | None:
+def _recovered(status: ReleaseStatus, verdict: ReleaseVerdict, now: datetime) -> ReleaseStatus | None:
     """What failed by its health alone may become healthy by itself; what was refused needs a commit."""
-    if status.health is not Health.FAILED or health not in WELL:
-        return None
-    if not is_brought_back(status):
+    if status.health is not Health.FAILED or not verdict.is_well or not is_brought_back(status):
         return None
     if was_rolled_back(status):
-        return _brought_back(status, health, reason, now)
-    return status if status.pending else stable(status, health, reason, now=now)
+        return _brought_back(status, verdict, now)
+    return status if status.pending else stable(status, verdict.health, verdict.reason, now=now)
 
 
-def _followed(status: ReleaseStatus, health: Health, reason: str) -> ReleaseStatus | None:
-    if health is Health.FAILED and status.health is not Health.FAILED:
-        text = f"{rolled_back_text(status)}; not healthy any more: {reason}"
+def _followed(status: ReleaseStatus, verdict: ReleaseVerdict) -> ReleaseStatus | None:
+    if verdict.is_bad and status.health is not Health.FAILED:
+        text = f"{rolled_back_text(status)}; not healthy any more: {verdict.reason}"
         return status.model_copy(update={"health": Health.FAILED, "message": text})
-    if health in WELL and status.health is Health.FAILED:
-        return status.model_copy(update={"health": health, "message": rolled_back_text(status)})
+    if verdict.is_well and status.health is Health.FAILED:
+        return status.model_copy(update={"health": verdict.health, "message": rolled_back_text(status)})
     return None

@@ -1,6 +1,6 @@
 """What a watcher makes of one release: whether its verdict is final, whom to ask, when to look again. Pure.
 
-In: the Release, its objects' sightings, the time. Out: a verdict, or None while it cannot be told; a Question for the
+In: the Release, its objects' sightings, the time. Out: a verdict, UNSEEN while it cannot be told; a Question for the
 conclude job, which judges again itself by reading the cluster. What is decided here need not be authoritative, only right.
 
 A sighting may be older than the Release: the streams are not in step. So an object that the last sync wrote counts only
@@ -10,7 +10,7 @@ when it was seen later than that sync began, or SETTLE_SECONDS have passed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from towline.shared.jobs import QueueName
@@ -22,16 +22,14 @@ from towline.worker.decision import concluded, deadline_of, is_to_be_brought_bac
 from towline.worker.drift import Drift, How, drift_of, is_missed, is_said
 from towline.worker.health.kinds import WAITS_FOR_ADDRESS
 from towline.worker.health.pods import finding
-from towline.worker.health.release import MISSING, Judged, release_verdict, since_of
+from towline.worker.health.release import MISSING, Judged, ReleaseVerdict, release_verdict, since_of
 from towline.worker.health.surroundings import Gives, nobody_gives
 from towline.worker.health.verdict import Verdict, has_health
 from towline.worker.repairs import WINDOW_SECONDS
 from towline.worker.sightings import number_of
 
 SETTLE_SECONDS = 2.0  # watches are at most this far behind each other
-DRIFT_SETTLE_SECONDS = (
-    1.0  # the same for a drift: a wrong one costs a job that reads the cluster and finds nothing
-)
+DRIFT_SETTLE_SECONDS = 1.0  # the same for a drift, of which a wrong one costs a job that finds nothing
 CONFIRM_SECONDS = 0.1  # a drift is believed when the Release's watch did not tell of a sync meanwhile
 STUCK_SECONDS = 2.0  # a rollback is carried out by the job that decides it; later, that job may be gone
 FIRST_PAUSE_SECONDS = 2.0  # after a question whose job came to nothing
@@ -39,6 +37,7 @@ LONGEST_PAUSE_SECONDS = 30.0
 AGAIN_SECONDS = 1.0  # until a drift whose object changes all the time is told again
 BACK_SECONDS = 30.0  # what was deleted may be back without our label, which no watch shows
 NEVER = float("inf")
+UNSEEN = ReleaseVerdict(health=Health.UNKNOWN, reason="its objects were not all seen as they are now")
 AWAITED = Verdict(health=WAITS_FOR_ADDRESS[0], reason=WAITS_FOR_ADDRESS[1])
 
 
@@ -118,17 +117,7 @@ def followed(before: Tracked | None, release: Release, *, now: float) -> Tracked
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class View:
-    """A release as its watches show it: `health` is None while it cannot be told; the rest as in ReleaseVerdict."""
-
-    health: Health | None
-    look_again_at: datetime | None = None
-    is_old: bool = False
-    is_gone: bool = False
-
-
-def view_of(
+def verdict_of(
     tracked: Tracked,
     cache: Cache,
     *,
@@ -136,18 +125,18 @@ def view_of(
     now: datetime,
     limits: PodLimits = USUAL,
     gives: Gives = nobody_gives,
-) -> View:
-    """The verdict by what is kept; `at` is the monotonic time of `now`, which is the cluster's."""
+) -> ReleaseVerdict:
+    """The verdict by what is kept, UNSEEN while it cannot be told; `at` is the monotonic time of `now`, which is the cluster's."""
     release = tracked.release
     rules = release.status.verification.health
     keys = [one.key for one in to_judge(release.status) if has_health(one.group, one.kind, rules=rules)]
     if not all(key in cache.members or cache.is_listed(key) for key in keys):
-        return View(health=None)
+        return UNSEEN
     settle_at = tracked.seen_at + SETTLE_SECONDS
     if at < settle_at and not all(_is_fresh(tracked, cache, key) for key in keys):
-        return View(health=None, look_again_at=now + timedelta(seconds=settle_at - at))
+        return replace(UNSEEN, look_again_at=now + timedelta(seconds=settle_at - at))
     since = since_of(release.status)
-    verdict = release_verdict(
+    return release_verdict(
         [
             _judged(cache, key, now=now, since=since, limits=limits, gives=gives)
             if key in cache.members
@@ -156,12 +145,6 @@ def view_of(
         ],
         since=since,
         stable_until=release.status.stable_until,
-    )
-    return View(
-        health=verdict.health,
-        look_again_at=verdict.look_again_at,
-        is_old=verdict.is_old,
-        is_gone=verdict.is_gone,
     )
 
 
@@ -185,7 +168,7 @@ def _judged(
     return Judged(key=key, verdict=seen.verdict, found=found)
 
 
-def question_of(tracked: Tracked, view: View, *, at: float, now: datetime) -> Question | None:
+def question_of(tracked: Tracked, verdict: ReleaseVerdict, *, at: float, now: datetime) -> Question | None:
     """What the conclude job would do something about, None when it would change nothing."""
     release = tracked.release
     status = release.status
@@ -198,14 +181,12 @@ def question_of(tracked: Tracked, view: View, *, at: float, now: datetime) -> Qu
         return Question(about="rollback", queue=QueueName.URGENT) if is_stuck else None
     if release.is_unfinished:  # a sync runs, or is run again, and judging comes after it
         return None
-    health = view.health or Health.UNKNOWN
-    if concluded(release, health, "", now=now, is_old=view.is_old, is_gone=view.is_gone) is None:
-        is_awaited = view.is_gone and status.health is Health.FAILED  # see BACK_SECONDS
+    if concluded(release, verdict, now=now) is None:
+        is_awaited = verdict.is_gone and status.health is Health.FAILED  # see BACK_SECONDS
         return Question(about="gone", queue=QueueName.BACKGROUND) if is_awaited else None
-    is_good = health in (Health.HEALTHY, Health.SUSPENDED)
     return Question(
-        about=f"{status.phase} {status.revision} {'well' if is_good else 'failed'}",
-        queue=QueueName.BACKGROUND if is_good else QueueName.URGENT,
+        about=f"{status.phase} {status.revision} {'well' if verdict.is_well else 'failed'}",
+        queue=QueueName.BACKGROUND if verdict.is_well else QueueName.URGENT,
     )
 
 
@@ -227,7 +208,7 @@ def again(asked: Asked | None, question: Question, release: Release, *, job: str
     return Asked(question=question, version=release.resource_version, job=job, at=at, pause_seconds=pause)
 
 
-def look_in(tracked: Tracked, view: View, *, at: float, now: datetime) -> float | None:
+def look_in(tracked: Tracked, verdict: ReleaseVerdict, *, at: float, now: datetime) -> float | None:
     """In how many seconds time alone may change what is decided, None when only an event can."""
     status = tracked.release.status
     times: list[float] = []
@@ -237,8 +218,8 @@ def look_in(tracked: Tracked, view: View, *, at: float, now: datetime) -> float 
     if is_open and (deadline := deadline_of(status)):
         times.append((deadline - now).total_seconds())
         times.append(tracked.seen_at + STUCK_SECONDS - at)
-    if view.look_again_at is not None:
-        times.append((view.look_again_at - now).total_seconds())
+    if verdict.look_again_at is not None:
+        times.append((verdict.look_again_at - now).total_seconds())
     times.extend(when - at for when in tracked.drifts.values())
     return min((one for one in times if 0 < one < NEVER), default=None)
 

@@ -38,7 +38,7 @@ from towline.worker.election import Election
 from towline.worker.informer import Failed, Message, is_unserved
 from towline.worker.scene import Scene
 from towline.worker.selections import name_of
-from towline.worker.tracked import Question, again, confirmed, is_due, look_in, question_of, view_of
+from towline.worker.tracked import Question, again, confirmed, is_due, look_in, question_of, verdict_of
 from towline.worker.watches import Watches
 
 TURN_SECONDS = 0.5  # at most, until the lead is looked at again
@@ -212,14 +212,14 @@ class Watcher:
         now = self.watching.cluster.now()
         limits = self.scene.environments[set_id].pod_limits
         gives = self.addresses.gives
-        view = view_of(tracked, self.scene.cache, at=at, now=now, limits=limits, gives=gives)
+        verdict = verdict_of(tracked, self.scene.cache, at=at, now=now, limits=limits, gives=gives)
         found = confirmed(tracked, self.scene.cache, at=at)
         for drift in found.new:
             drifted(self.watching.metrics, name_of(tracked.release), drift)
         if (found.told or found.is_mended) and tracked.release.status.verification.drift is not DriftMode.OFF:
             self.drifting.add(set_id)
-        question = question_of(tracked, view, at=at, now=now)
-        seconds = look_in(tracked, view, at=at, now=now)
+        question = question_of(tracked, verdict, at=at, now=now)
+        seconds = look_in(tracked, verdict, at=at, now=now)
         if seconds is not None:
             self.due[set_id] = at + seconds
         if question is None or not is_due(tracked.asked, question, tracked.release, at=at):

@@ -56,6 +56,16 @@ class ReleaseVerdict:
     is_old: bool = False
     is_gone: bool = False
 
+    @property
+    def is_well(self) -> bool:
+        """Whether all is as it was asked for."""
+        return self.health in WELL
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether what was well is not any more."""
+        return self.health is Health.FAILED or self.is_gone
+
 
 def is_open(verdict: Verdict) -> bool:
     """Whether the pods behind an object of this verdict are worth a look."""
@@ -73,7 +83,7 @@ def release_verdict(
     judged = [_excused(_borne(one), since) for one in judged]
     old = [one for one in judged if _is_old(one, stable_until)]
     verdict = _verdict([one for one in judged if one not in old])
-    return replace(_verdict(old), is_old=True) if old and verdict.health in WELL else verdict
+    return replace(_verdict(old), is_old=True) if old and verdict.is_well else verdict
 
 
 def _is_old(one: Judged, stable_until: datetime | None) -> bool:

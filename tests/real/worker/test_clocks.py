@@ -21,6 +21,7 @@ from towline.shared.model import Health, Phase
 from towline.shared.pod_limits import PodLimits
 from towline.shared.release import Release, StoredRevision, Verification
 from towline.worker.decision import concluded
+from towline.worker.health.release import ReleaseVerdict
 
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
@@ -37,7 +38,7 @@ def wrong(request: pytest.FixtureRequest, control_plane: ControlPlane) -> Cluste
 
 def conclusion(release: Release, health: Health, cluster: Cluster) -> Phase | None:
     """To what phase a worker that sees this cluster brings a release of this health."""
-    status = concluded(release, health, "as it is", now=cluster.now())
+    status = concluded(release, ReleaseVerdict(health=health, reason="as it is"), now=cluster.now())
     return status.phase if status else None
 
 

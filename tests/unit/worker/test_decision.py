@@ -19,11 +19,16 @@ from towline.shared.release import (
     Verification,
 )
 from towline.worker.decision import concluded, is_late
+from towline.worker.health.release import ReleaseVerdict
 from towline.worker.record import stable_until
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 TIMEOUT, HOUR = timedelta(minutes=5), timedelta(hours=1)
 AFTER = timedelta(seconds=1)
+
+
+def verdict(health: Health, reason: str, *, is_old: bool = False, is_gone: bool = False) -> ReleaseVerdict:
+    return ReleaseVerdict(health=health, reason=reason, is_old=is_old, is_gone=is_gone)
 
 
 def verifying(synced_at: datetime) -> ReleaseStatus:
@@ -82,7 +87,7 @@ def stable(*, watch: timedelta | None = None, is_refused: bool = False) -> Relea
 def test_a_stable_revision_that_turns_bad_is_told_of_and_stays(is_refused: bool):
     before = stable(is_refused=is_refused)
 
-    status = concluded(before, Health.FAILED, "it crashes", now=NOW + HOUR)
+    status = concluded(before, verdict(Health.FAILED, "it crashes"), now=NOW + HOUR)
 
     assert status is not None
     assert (status.phase, status.health, status.revision) == (Phase.FAILED, Health.FAILED, STABLE)
@@ -96,10 +101,10 @@ def test_what_was_stable_before_it_was_suspended_is_told_of_and_stays_when_it_is
     known = (HistoryEntry(revision=STABLE, result=Result.HEALTHY),)
     resumed = status.model_copy(update={"phase": Phase.VERIFYING, "synced_at": NOW, "history": known})
 
-    ill = concluded(plain_release(resumed), Health.FAILED, "it crashes", now=NOW + AFTER)
-    late = concluded(plain_release(resumed), Health.UNKNOWN, "it is not there", now=NOW + HOUR)
+    ill = concluded(plain_release(resumed), verdict(Health.FAILED, "it crashes"), now=NOW + AFTER)
+    late = concluded(plain_release(resumed), verdict(Health.UNKNOWN, "it is not there"), now=NOW + HOUR)
 
-    well = concluded(plain_release(resumed), Health.HEALTHY, "all is well", now=NOW + HOUR)
+    well = concluded(plain_release(resumed), verdict(Health.HEALTHY, "all is well"), now=NOW + HOUR)
 
     assert well is not None and well.phase is Phase.HEALTHY
     for one in (ill, late):
@@ -109,11 +114,11 @@ def test_what_was_stable_before_it_was_suspended_is_told_of_and_stays_when_it_is
 
 
 def test_after_it_recovered_a_refused_commit_is_told_of_as_before():
-    ill = concluded(stable(is_refused=True), Health.FAILED, "it crashes", now=NOW)
+    ill = concluded(stable(is_refused=True), verdict(Health.FAILED, "it crashes"), now=NOW)
     assert ill is not None
 
     status = concluded(
-        replace(stable(), status=ill), Health.HEALTHY, "all objects are healthy", now=NOW + HOUR
+        replace(stable(), status=ill), verdict(Health.HEALTHY, "all objects are healthy"), now=NOW + HOUR
     )
 
     assert status is not None
@@ -128,7 +133,7 @@ def test_a_stable_revision_that_is_watched_goes_back_within_that_time(
 ):
     watched = stable(watch=2 * TIMEOUT, is_refused=is_refused)
 
-    status = concluded(watched, Health.FAILED, "it crashes", now=now)
+    status = concluded(watched, verdict(Health.FAILED, "it crashes"), now=now)
 
     assert status is not None
     assert status.phase is phase
@@ -157,7 +162,7 @@ def test_a_revision_is_not_blamed_for_what_was_ill_before_it(
 ):
     one = after(stable(), is_late=is_late)
 
-    status = concluded(one, health, "Certificate shop/tls: expired", now=NOW, is_old=True)
+    status = concluded(one, verdict(health, "Certificate shop/tls: expired", is_old=True), now=NOW)
 
     if not is_stable:
         assert status is None
@@ -171,12 +176,12 @@ def test_a_revision_is_not_blamed_for_what_was_ill_before_it(
 
 
 def test_what_was_ill_before_a_revision_does_not_make_its_rollback_fail():
-    failed = concluded(after(stable()), Health.FAILED, "it crashes", now=NOW)
+    failed = concluded(after(stable()), verdict(Health.FAILED, "it crashes"), now=NOW)
     assert failed is not None and failed.quarantined is not None
     back = failed.quarantined.model_copy(update={"reverted_at": NOW})
     again = failed.model_copy(update={"revision": STABLE, "quarantined": back, "synced_at": NOW})
 
-    status = concluded(plain_release(again), Health.FAILED, "expired", now=NOW, is_old=True)
+    status = concluded(plain_release(again), verdict(Health.FAILED, "expired", is_old=True), now=NOW)
 
     assert status is not None
     assert (status.phase, status.health) == (Phase.ROLLED_BACK, Health.FAILED)
@@ -208,14 +213,14 @@ GONE = "Deployment.apps shop/cart is not there: it was deleted"
 def test_what_was_deleted_makes_a_stable_revision_ill_and_never_rolls_it_back(is_refused: bool):
     watched = stable(watch=HOUR, is_refused=is_refused)
 
-    status = concluded(watched, Health.UNKNOWN, GONE, now=NOW, is_gone=True)
+    status = concluded(watched, verdict(Health.UNKNOWN, GONE, is_gone=True), now=NOW)
 
     assert status is not None
     assert (status.phase, status.health) == (Phase.FAILED, Health.FAILED)
     assert GONE in status.message
     ill = replace(watched, status=status)
-    assert concluded(ill, Health.UNKNOWN, GONE, now=NOW, is_gone=True) is None
-    back = concluded(ill, Health.HEALTHY, "all objects are healthy", now=NOW)
+    assert concluded(ill, verdict(Health.UNKNOWN, GONE, is_gone=True), now=NOW) is None
+    back = concluded(ill, verdict(Health.HEALTHY, "all objects are healthy"), now=NOW)
     assert back is not None
     assert back.health is Health.HEALTHY
     assert back.phase is (Phase.FAILED if is_refused else Phase.HEALTHY)
@@ -224,7 +229,7 @@ def test_what_was_deleted_makes_a_stable_revision_ill_and_never_rolls_it_back(is
 def test_what_was_deleted_of_a_release_that_was_rolled_back_is_told_until_it_is_back():
     status = stable().status.model_copy(update={"phase": Phase.ROLLED_BACK})
 
-    ill = concluded(plain_release(status), Health.UNKNOWN, GONE, now=NOW, is_gone=True)
+    ill = concluded(plain_release(status), verdict(Health.UNKNOWN, GONE, is_gone=True), now=NOW)
 
     assert ill is not None
     assert (ill.phase, ill.health) == (Phase.ROLLED_BACK, Health.FAILED)
@@ -234,7 +239,7 @@ def test_what_was_deleted_of_a_release_that_was_rolled_back_is_told_until_it_is_
 def test_a_revision_that_is_verified_waits_for_what_was_deleted_as_for_anything_else():
     one = plain_release(verifying(NOW))
 
-    assert concluded(one, Health.UNKNOWN, GONE, now=NOW, is_gone=True) is None
+    assert concluded(one, verdict(Health.UNKNOWN, GONE, is_gone=True), now=NOW) is None
 
 
 def rolled_back(phase: Phase, health: Health, *, is_refused: bool) -> Release:
@@ -256,7 +261,7 @@ def rolled_back(phase: Phase, health: Health, *, is_refused: bool) -> Release:
     ("phase", "health"), [(Phase.ROLLING_BACK, Health.PROGRESSING), (Phase.FAILED, Health.FAILED)]
 )
 def test_a_rollback_does_not_hide_that_a_newer_commit_was_refused(phase: Phase, health: Health):
-    status = concluded(rolled_back(phase, health, is_refused=True), Health.HEALTHY, "well", now=NOW)
+    status = concluded(rolled_back(phase, health, is_refused=True), verdict(Health.HEALTHY, "well"), now=NOW)
 
     assert status is not None
     assert (status.phase, status.health, status.revision) == (Phase.FAILED, Health.HEALTHY, STABLE)
@@ -268,7 +273,7 @@ def test_a_rollback_does_not_hide_that_a_newer_commit_was_refused(phase: Phase, 
     ("phase", "health"), [(Phase.ROLLING_BACK, Health.PROGRESSING), (Phase.FAILED, Health.FAILED)]
 )
 def test_a_rollback_that_is_healthy_says_so_where_nothing_newer_was_refused(phase: Phase, health: Health):
-    status = concluded(rolled_back(phase, health, is_refused=False), Health.HEALTHY, "well", now=NOW)
+    status = concluded(rolled_back(phase, health, is_refused=False), verdict(Health.HEALTHY, "well"), now=NOW)
 
     assert status is not None
     assert (status.phase, status.message) == (
@@ -284,8 +289,7 @@ def test_what_an_operator_went_back_to_after_a_rollback_is_healthy_when_it_recov
 
     status = concluded(
         replace(before, status=before.status.model_copy(update={"history": history})),
-        Health.HEALTHY,
-        "well",
+        verdict(Health.HEALTHY, "well"),
         now=NOW,
     )
 

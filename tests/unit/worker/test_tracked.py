@@ -26,17 +26,17 @@ from towline.worker.tracked import (
     LONGEST_PAUSE_SECONDS,
     SETTLE_SECONDS,
     STUCK_SECONDS,
+    UNSEEN,
     Asked,
     Question,
     Tracked,
-    View,
     again,
     confirmed,
     followed,
     is_due,
     look_in,
     question_of,
-    view_of,
+    verdict_of,
 )
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
@@ -126,8 +126,8 @@ def raw(object: dict[str, Any]) -> msgspec.Raw:
     return msgspec.Raw(msgspec.json.encode(object))
 
 
-def health(tracked: Tracked, cache: Cache, *, at: float = 0.0) -> Health | None:
-    return view_of(tracked, cache, at=at, now=NOW).health
+def health(tracked: Tracked, cache: Cache, *, at: float = 0.0) -> Health:
+    return verdict_of(tracked, cache, at=at, now=NOW).health
 
 
 def test_a_release_is_as_its_objects_are():
@@ -139,7 +139,8 @@ def test_a_release_is_as_its_objects_are():
 
 
 def test_a_release_whose_kinds_are_not_listed_yet_cannot_be_judged():
-    assert health(Tracked(release=release(), seen_at=0.0), Cache(lambda set_id: {})) is None
+    tracked = Tracked(release=release(), seen_at=0.0)
+    assert verdict_of(tracked, Cache(lambda set_id: {}), at=0.0, now=NOW) == UNSEEN
 
 
 def synced_again(*, claim_is_seen: bool = True) -> Tracked:
@@ -157,7 +158,7 @@ def test_an_object_seen_before_the_sync_that_changed_it_does_not_make_a_release_
 ):
     tracked = synced_again(claim_is_seen=claim_is_seen)
 
-    assert health(tracked, cache_of(deployment(version=version)), at=2.1) is None
+    assert health(tracked, cache_of(deployment(version=version)), at=2.1) is Health.UNKNOWN
     assert health(tracked, cache_of(deployment(version=100)), at=2.1) is Health.HEALTHY
 
 
@@ -174,10 +175,10 @@ def test_an_object_that_a_sync_left_as_it_was_counts_as_it_was_seen():
 
 def test_an_object_that_stays_as_it_was_seen_counts_after_a_while():
     tracked = synced_again()
-    view = view_of(tracked, cache_of(deployment(version=40)), at=2.1, now=NOW)
+    verdict = verdict_of(tracked, cache_of(deployment(version=40)), at=2.1, now=NOW)
 
-    assert view.look_again_at is not None
-    assert view.look_again_at <= NOW + timedelta(seconds=SETTLE_SECONDS)
+    assert verdict.look_again_at is not None
+    assert verdict.look_again_at <= NOW + timedelta(seconds=SETTLE_SECONDS)
     assert health(tracked, cache_of(deployment(version=40)), at=2.0 + SETTLE_SECONDS) is Health.HEALTHY
 
 
@@ -197,11 +198,11 @@ def test_the_last_run_of_a_hook_is_not_taken_for_the_one_just_started():
 
     tracked = followed(tracked, begun, now=2.0)
 
-    assert health(tracked, cache_of(deployment(version=40)), at=2.1) is None
+    assert health(tracked, cache_of(deployment(version=40)), at=2.1) is Health.UNKNOWN
     assert health(tracked, cache_of(deployment(version=101)), at=2.1) is Health.HEALTHY
 
 
-HEALTHY, FAILED, PROGRESSING = Health.HEALTHY, Health.FAILED, Health.PROGRESSING
+HEALTHY, FAILED, PROGRESSING, UNKNOWN = (Health.HEALTHY, Health.FAILED, Health.PROGRESSING, Health.UNKNOWN)
 LATER = NOW + timedelta(hours=1)
 QUARANTINED = {"revision": "b" * 40}
 
@@ -212,9 +213,9 @@ QUARANTINED = {"revision": "b" * 40}
         (release(), HEALTHY, NOW, QueueName.BACKGROUND),
         (release(), FAILED, NOW, QueueName.URGENT),
         (release(), PROGRESSING, NOW, None),
-        (release(), None, NOW, None),
+        (release(), UNKNOWN, NOW, None),
         (release(), PROGRESSING, LATER, QueueName.URGENT),
-        (release(), None, LATER, QueueName.URGENT),
+        (release(), UNKNOWN, LATER, QueueName.URGENT),
         (release(phase="Healthy"), HEALTHY, NOW, None),
         (release(phase="Healthy"), FAILED, NOW, QueueName.URGENT),
         (release(phase="Healthy", health="healthy"), PROGRESSING, LATER, None),
@@ -225,7 +226,7 @@ QUARANTINED = {"revision": "b" * 40}
     ],
 )
 def test_a_job_is_wanted_where_it_would_change_what_is_recorded(one, health, now, queue):
-    question = question_of(Tracked(release=one, seen_at=0.0), View(health=health), at=0.0, now=now)
+    question = question_of(Tracked(release=one, seen_at=0.0), replace(UNSEEN, health=health), at=0.0, now=now)
 
     assert (question.queue if question else None) is queue
 
@@ -235,10 +236,10 @@ def test_a_rollback_that_nobody_carries_out_is_asked_for(claim: str):
     one = release(phase="RollingBack", quarantined=QUARANTINED, claim=claim)
     tracked = Tracked(release=one, seen_at=0.0)
 
-    question = question_of(tracked, View(health=None), at=STUCK_SECONDS, now=NOW)
+    question = question_of(tracked, UNSEEN, at=STUCK_SECONDS, now=NOW)
 
     assert question == Question(about="rollback", queue=QueueName.URGENT)
-    assert look_in(tracked, view_of(tracked, cache_of(), at=0.5, now=NOW), at=0.5, now=NOW) == 1.5
+    assert look_in(tracked, verdict_of(tracked, cache_of(), at=0.5, now=NOW), at=0.5, now=NOW) == 1.5
 
 
 def test_the_same_question_is_asked_with_growing_pauses_until_the_release_changes():
@@ -260,11 +261,11 @@ def test_the_same_question_is_asked_with_growing_pauses_until_the_release_change
 
 def test_time_alone_is_waited_for_until_the_deadline():
     tracked = Tracked(release=release(), seen_at=-100.0)
-    view = view_of(tracked, cache_of(deployment(version=99, ready=0)), at=0.0, now=NOW)
+    verdict = verdict_of(tracked, cache_of(deployment(version=99, ready=0)), at=0.0, now=NOW)
 
-    assert look_in(tracked, view, at=0.0, now=NOW) == 300.0
+    assert look_in(tracked, verdict, at=0.0, now=NOW) == 300.0
     settled = Tracked(release=release(phase="Healthy"), seen_at=-100.0)
-    assert look_in(settled, view, at=0.0, now=NOW) is None
+    assert look_in(settled, verdict, at=0.0, now=NOW) is None
 
 
 FOREIGN = {"f:metadata": {}}
@@ -317,7 +318,9 @@ def test_what_somebody_does_while_an_attempt_is_recorded_is_told_when_the_watche
     cache = cache_of(deployment(version=99, fields=FOREIGN))
 
     assert drifts(tracked, cache, at=0.0) == []
-    assert look_in(tracked, view_of(tracked, cache, at=0.0, now=NOW), at=0.0, now=NOW) == DRIFT_SETTLE_SECONDS
+    assert (
+        look_in(tracked, verdict_of(tracked, cache, at=0.0, now=NOW), at=0.0, now=NOW) == DRIFT_SETTLE_SECONDS
+    )
     assert drifts(tracked, cache, at=DRIFT_SETTLE_SECONDS) == [How.CHANGED]
 
 
@@ -355,8 +358,8 @@ def test_a_drift_that_stays_is_told_again_when_that_may_help(drift, version, sec
     cache.show(DEPLOYMENTS, raw(deployment(version=version, fields=FOREIGN)))
 
     assert drifts(tracked, cache, at=1.01) == []
-    view = view_of(tracked, cache, at=1.01, now=NOW)
-    wait = look_in(tracked, view, at=1.0, now=NOW)
+    verdict = verdict_of(tracked, cache, at=1.01, now=NOW)
+    wait = look_in(tracked, verdict, at=1.0, now=NOW)
 
     assert wait == seconds
     assert drifts(tracked, cache, at=1.0 + (seconds or 10_000)) == [How.CHANGED] * bool(seconds)
@@ -427,8 +430,8 @@ def test_what_was_deleted_makes_a_release_ill_where_nobody_puts_it_back(status, 
     one = release(**({"phase": "Healthy", "health": "healthy", "stored": STORED} | status))
     tracked = Tracked(release=one, seen_at=-100.0)
 
-    question = question_of(tracked, view_of(tracked, cache_of(), at=0.0, now=NOW), at=0.0, now=NOW)
-    unlisted = view_of(tracked, Cache(lambda set_id: {}), at=0.0, now=NOW)
+    question = question_of(tracked, verdict_of(tracked, cache_of(), at=0.0, now=NOW), at=0.0, now=NOW)
+    unlisted = verdict_of(tracked, Cache(lambda set_id: {}), at=0.0, now=NOW)
 
     assert (question.queue if question else None) is queue
     assert question_of(tracked, unlisted, at=0.0, now=NOW) is None
