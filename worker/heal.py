@@ -13,13 +13,12 @@ what is left differs still, and the record is written even where nothing does.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
 import structlog
 
-from towline.shared.errors import ClusterError, TowlineError, Unavailable, UnknownKind
+from towline.shared.errors import ClusterError, TowlineError, Unavailable
 from towline.shared.jobs import HealArguments
 from towline.shared.model import DriftMode, ObjectKey, ReleaseName
 from towline.shared.objects import owned_hash
@@ -30,6 +29,7 @@ from towline.worker.claim import Guard, claim
 from towline.worker.decision import is_to_be_brought_back
 from towline.worker.drift import WAS_DELETED, is_about
 from towline.worker.holding import holding
+from towline.worker.live import read_metadata
 from towline.worker.outcome import announce, put_on_record
 from towline.worker.owned_fields import LostField, Path, covers, lost_fields, without_field
 from towline.worker.parallel import in_parallel
@@ -144,17 +144,9 @@ def _looked_after(tools: Tools, place: Standing, lease: Lease, stages: Stages) -
 
 def _not_repairable(tools: Tools, place: Standing, release: Release, error: TowlineError) -> str:
     """What is stored cannot be used, so that nothing is put back: say what was deleted; raises the error where nothing was."""
-
-    def is_there(key: ObjectKey) -> bool:
-        with suppress(UnknownKind):
-            resource = place.target.deployer.preferred(key.group, key.kind)
-            return (
-                place.target.deployer.get(resource, key.name, key.namespace, metadata_only=True) is not None
-            )
-        return False
-
     keys = [one.key for one in release.status.objects if one.digest and one.kind != "Job"]
-    gone = [key for key, found in zip(keys, in_parallel(is_there, keys), strict=True) if not found]
+    live = in_parallel(partial(read_metadata, place.target.deployer), keys)
+    gone = [key for key, found in zip(keys, live, strict=True) if found is None]
     if not gone and not release.status.drift:
         raise error
     lines = [f"{key} {WAS_DELETED}{NOT_PUT_BACK}{error.message}" for key in gone]

@@ -25,6 +25,7 @@ from towline.worker.health.release import MISSING, Judged, ReleaseVerdict, is_op
 from towline.worker.health.surroundings import Gives, nobody_gives
 from towline.worker.health.verdict import Verdict, has_health, judge
 from towline.worker.health.workload import Workload, workload_of
+from towline.worker.live import read_metadata
 from towline.worker.parallel import in_parallel
 from towline.worker.seen import seen_of, with_events
 from towline.worker.target import Target
@@ -114,7 +115,6 @@ def _judged(target: Target, workload: Workload, moment: _Moment) -> Finding:
 def _is_there(target: Target, key: ObjectKey) -> bool:
     """Whether what a pod lacked has come; the kubelet sees that at its next try only."""
     try:
-        resource = target.deployer.preferred(key.group, key.kind)
-        return target.deployer.get(resource, key.name, key.namespace, metadata_only=True) is not None
+        return read_metadata(target.deployer, key) is not None
     except ClusterError:
         return False
