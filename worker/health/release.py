@@ -120,7 +120,7 @@ def _borne(one: Judged) -> Judged:
     is_pod = (one.key.group, one.key.kind) == ("", "Pod")
     if not is_pod or one.verdict.health is not Health.FAILED or one.found.fault is not None:
         return one
-    return replace(one, verdict=Verdict(health=Health.PROGRESSING, reason=one.verdict.reason))
+    return replace(one, verdict=replace(one.verdict, health=Health.PROGRESSING))
 
 
 def _excused(one: Judged, since: datetime | None) -> Judged:

@@ -104,6 +104,12 @@ def test_what_was_ill_under_the_stable_revision_counts_only_where_all_else_is_we
     assert (one.health, one.is_old) == (expected[0] or health, expected[1])
 
 
+def test_a_pod_of_its_own_that_failed_before_counts_as_other_objects_do() -> None:
+    pod = replace(judged(Health.FAILED, "Pod"), verdict=ill(Health.FAILED, changed=BEFORE).verdict)
+
+    assert release_verdict([pod], stable_until=SYNC).is_old
+
+
 def test_without_a_stable_revision_before_it_a_revision_answers_for_everything() -> None:
     assert not release_verdict([ill(Health.FAILED, changed=BEFORE)]).is_old
 
