@@ -37,7 +37,7 @@ from towline.shared.release import (
 )
 from towline.worker.health.release import ReleaseVerdict
 from towline.worker.health.verdict import WELL
-from towline.worker.history import ended, is_judged_anew, not_rolled_back
+from towline.worker.history import ROLLBACK, ended, is_judged_anew, newest_of, not_rolled_back
 
 UNDER_WAY = (
     Phase.VERIFYING,
@@ -76,9 +76,10 @@ def is_brought_back(status: ReleaseStatus) -> bool:
 
 
 def was_rolled_back(status: ReleaseStatus) -> bool:
-    """Whether what runs is there since the quarantined revision failed, and not by an operator's word after that."""
-    tried = next((one.revision for one in status.history if one.result is not Result.REFUSED), "")
-    return status.quarantined is not None and is_brought_back(status) and status.quarantined.revision == tried
+    """Whether what runs is there since the quarantined revision was undone, and not by an operator's word after that."""
+    newest = next((one for one in status.history if one.result is not Result.REFUSED), None)
+    bad = status.quarantined.revision if status.quarantined else ""
+    return newest is not None and newest.revision == bad and ROLLBACK in newest.stages
 
 
 def is_to_be_brought_back(status: ReleaseStatus) -> bool:
@@ -94,7 +95,7 @@ def may_wait(status: ReleaseStatus, now: datetime) -> bool:
 
 def is_accepted(before: ReleaseStatus, after: ReleaseStatus) -> bool:
     """Whether this conclusion is that the revision that was verified is good, whatever else is not."""
-    newest = next((one for one in after.history if one.revision == before.revision), None)
+    newest = newest_of(after.history, before.revision)
     return before.phase is Phase.VERIFYING and newest is not None and newest.result is Result.HEALTHY
 
 

@@ -16,6 +16,7 @@ from towline.shared.objects import is_secret
 from towline.shared.release import Failure, Release, ReleaseStatus
 from towline.worker.cause import Cause, cause_of
 from towline.worker.health.release import ReleaseVerdict
+from towline.worker.history import newest_of, with_told
 from towline.worker.state import Standing
 
 log = structlog.get_logger(__name__)
@@ -42,8 +43,8 @@ def _secrets(place: Standing, release: Release) -> Sequence[Object]:
 
 def told(status: ReleaseStatus, revision: str, cause: Cause) -> ReleaseStatus:
     """The status whose newest failed attempt at this revision tells its cause."""
-    at = next((n for n, one in enumerate(status.history) if one.revision == revision), None)
-    if at is None or status.history[at].result not in (Result.FAILED, Result.ROLLED_BACK):
+    entry = newest_of(status.history, revision)
+    if entry is None or entry.result not in (Result.FAILED, Result.ROLLED_BACK):
         return status
     failure = Failure(
         object=str(cause.object or ""),
@@ -53,5 +54,5 @@ def told(status: ReleaseStatus, revision: str, cause: Cause) -> ReleaseStatus:
         message=cause.message,
         events=cause.events,
     )
-    entry = status.history[at].model_copy(update={"failure": failure, "logs": cause.logs})
-    return status.model_copy(update={"history": (*status.history[:at], entry, *status.history[at + 1 :])})
+    history = with_told(status.history, entry, {"failure": failure, "logs": cause.logs})
+    return status.model_copy(update={"history": history})

@@ -23,6 +23,7 @@ from towline.shared.release import Release, ReleaseStatus
 from towline.shared.views import Touched
 from towline.worker.decision import failed, hook_failed, is_accepted, is_prepared
 from towline.worker.health.verdict import WELL
+from towline.worker.history import newest_of
 from towline.worker.state import Standing
 from towline.worker.tools import Tools
 
@@ -67,7 +68,7 @@ def mate_of(
     bad = status.quarantined
     if bad is not None and bad.revision == revision:
         return Mate(name=name, part=Part.FAILED, cause=bad.cause, is_undone=True)
-    newest = next((one for one in status.history if one.revision == revision), None)
+    newest = newest_of(status.history, revision)
     if newest is not None and newest.result in LOST:
         return Mate(name=name, part=Part.FAILED, cause=newest.cause)
     if status.pending is not None and status.pending.revision == revision:
@@ -120,7 +121,7 @@ def _because(lost: Mate) -> str:
 
 def has_mates(status: ReleaseStatus) -> bool:
     """Whether others decide with it: not what an operator has brought alone, and not what is concluded already. Pure."""
-    newest = next((one for one in status.history if one.revision == status.judged_revision), None)
+    newest = newest_of(status.history, status.judged_revision)
     is_alone = newest is not None and newest.trigger is Trigger.OPERATOR
     is_open = is_prepared(status) or status.phase in (Phase.VERIFYING, Phase.HEALTHY)
     return bool(_group(status)) and is_open and not is_alone

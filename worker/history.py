@@ -6,11 +6,25 @@ says so. No state.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from towline.shared.model import Result
 from towline.shared.release import HistoryEntry, ReleaseStatus
+
+ROLLBACK = "rollback"  # the stage of an attempt that was undone
+
+
+def newest_of(history: Sequence[HistoryEntry], revision: str) -> HistoryEntry | None:
+    """The newest attempt at this revision."""
+    return next((one for one in history if one.revision == revision), None)
+
+
+def with_told(
+    history: Sequence[HistoryEntry], entry: HistoryEntry, told: Mapping[str, object]
+) -> tuple[HistoryEntry, ...]:
+    """The history in which this entry of it tells these things."""
+    return tuple(one.model_copy(update=told) if one is entry else one for one in history)
 
 
 def with_new(history: Sequence[HistoryEntry], entry: HistoryEntry) -> tuple[HistoryEntry, ...]:
@@ -87,21 +101,31 @@ def ended(
     logs: Sequence[str] = (),
 ) -> tuple[HistoryEntry, ...]:
     """The history with the outcome of the newest attempt at a revision that is not known to be anything else."""
-    at = next((n for n, one in enumerate(status.history) if one.revision == revision), None)
-    if at is None or status.history[at].result not in (Result.SYNCED, Result.HEALTHY):
+    entry = newest_of(status.history, revision)
+    if entry is None or entry.result not in (Result.SYNCED, Result.HEALTHY):
         return status.history
-    entry = status.history[at]
     stages = dict(entry.stages)
     since = status.pending.since if status.pending else status.synced_at
     if since is not None:
         stages.setdefault("verify", round(max(0.0, (now - since).total_seconds()), 3))
     told = {"result": result, "cause": cause or entry.cause, "logs": tuple(logs), "stages": stages}
-    return (*status.history[:at], entry.model_copy(update=told), *status.history[at + 1 :])
+    return with_told(status.history, entry, told)
+
+
+def rolled_back(
+    history: Sequence[HistoryEntry], revision: str, *, seconds: float, notes: Sequence[str]
+) -> tuple[HistoryEntry, ...]:
+    """The history in which the attempt that failed says what its rollback took, and what it could not bring back."""
+    entry = newest_of(history, revision)
+    if entry is None:
+        return tuple(history)
+    told = {"stages": {**entry.stages, ROLLBACK: round(seconds, 4)}, "notes": (*entry.notes, *notes)}
+    return with_told(history, entry, told)
 
 
 def is_judged_anew(status: ReleaseStatus) -> bool:
     """Whether this revision is the stable one, and was not applied since it was: its release was resumed."""
-    newest = next((one for one in status.history if one.revision == status.revision), None)
+    newest = newest_of(status.history, status.revision)
     was_healthy = newest is not None and newest.result is Result.HEALTHY
     return was_healthy and status.revision == status.stable_revision
 
@@ -110,9 +134,7 @@ def not_rolled_back(status: ReleaseStatus, note: str) -> tuple[HistoryEntry, ...
     """The history in which the attempt that was to be rolled back has failed, and was not."""
     bad = status.quarantined.revision if status.quarantined else ""
     lost = (Result.FAILED, Result.ROLLED_BACK)
-    at = next((n for n, one in enumerate(status.history) if one.revision == bad and one.result in lost), None)
-    if at is None:
+    entry = next((one for one in status.history if one.revision == bad and one.result in lost), None)
+    if entry is None:
         return status.history
-    entry = status.history[at]
-    told = entry.model_copy(update={"result": Result.FAILED, "notes": (*entry.notes, note)})
-    return (*status.history[:at], told, *status.history[at + 1 :])
+    return with_told(status.history, entry, {"result": Result.FAILED, "notes": (*entry.notes, note)})

@@ -6,7 +6,6 @@ with the claim as precondition; stored revisions that no status names any more a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -23,7 +22,7 @@ from towline.worker.decision import (
     was_rolled_back,
 )
 from towline.worker.drift import is_about
-from towline.worker.history import with_new, with_refusal, with_step
+from towline.worker.history import newest_of, rolled_back, with_new, with_refusal, with_step
 from towline.worker.hooks import not_undone
 from towline.worker.outcome import Counts, Outcome, announce, put_on_record, show_missing, show_release
 from towline.worker.stages import Stages
@@ -123,16 +122,18 @@ def reverted(tools: Tools, standing: Standing, restored: Restored, stages: Stage
     if error is not None:
         status = rollback_failed(status, f"half-way: {error}")
     elif (bad := before.quarantined) is not None:
-        restored = replace(
-            restored, not_reverted=(*restored.not_reverted, *not_undone(before.hooks, bad.revision))
-        )
-        told = {"reverted_at": now, "not_reverted": restored.not_reverted}
+        left = (*restored.not_reverted, *not_undone(before.hooks, bad.revision))
         status = status.model_copy(
             update={
                 **_applied_from(written.stored, now),
                 "phase": Phase.ROLLING_BACK,
-                "quarantined": bad.model_copy(update=told),
-                "history": _with_rollback(before.history, bad.revision, restored, stages),
+                "quarantined": bad.model_copy(update={"reverted_at": now, "not_reverted": left}),
+                "history": rolled_back(
+                    before.history,
+                    bad.revision,
+                    seconds=sum(stages.seconds.values()),
+                    notes=(*written.counts.notes, *left),
+                ),
             }
         )
     release = put_on_record(tools, standing, written.release, status)
@@ -169,21 +170,6 @@ def _left_behind(quarantined: Quarantine | None, revision: str, now: datetime) -
     if quarantined is None or quarantined.revision == revision:
         return None
     return quarantined.model_copy(update={"reverted_at": quarantined.reverted_at or now})
-
-
-def _with_rollback(
-    history: Sequence[HistoryEntry], revision: str, restored: Restored, stages: Stages
-) -> tuple[HistoryEntry, ...]:
-    """The history in which the attempt that failed says what its rollback took, and what it could not bring back."""
-    seconds = round(sum(stages.seconds.values()), 4)
-    more = (*restored.written.counts.notes, *restored.not_reverted)
-
-    def told(entry: HistoryEntry) -> HistoryEntry:
-        stages = {**entry.stages, "rollback": seconds}
-        return entry.model_copy(update={"stages": stages, "notes": (*entry.notes, *more)})
-
-    at = next((index for index, entry in enumerate(history) if entry.revision == revision), None)
-    return tuple(told(entry) if index == at else entry for index, entry in enumerate(history))
 
 
 def _stable_since(before: ReleaseStatus, stored: StoredRevision) -> datetime | None:
@@ -301,8 +287,7 @@ def _entry_of_stored(
     """The attempt, with what an earlier one at this revision knew of the commit."""
     assert standing.release is not None  # whose stored revision it is
     entry = entry_of(standing, wanted, result, counts, stages)
-    history = standing.release.status.history
-    known = next((one for one in history if one.revision == wanted.revision), entry)
+    known = newest_of(standing.release.status.history, wanted.revision) or entry
     return entry.model_copy(update={"author": known.author, "subject": known.subject})
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from parts.a_release import plain_release
 
-from towline.shared.model import Health, Phase, Result, Trigger
+from towline.shared.model import Health, Moment, Phase, Result, Trigger
 from towline.shared.pending import Pending
 from towline.shared.release import (
     HistoryEntry,
@@ -244,7 +244,9 @@ def test_a_revision_that_is_verified_waits_for_what_was_deleted_as_for_anything_
 
 def rolled_back(phase: Phase, health: Health, *, is_refused: bool) -> Release:
     """A release that went back to STABLE; with a newer commit that was refused."""
-    bad = HistoryEntry(revision="d" * 40, result=Result.ROLLED_BACK, cause="it crashed")
+    bad = HistoryEntry(
+        revision="d" * 40, result=Result.ROLLED_BACK, cause="it crashed", stages={"rollback": 1.0}
+    )
     refused = HistoryEntry(revision=REFUSED, result=Result.REFUSED, cause="it is odd. " * 200)
     status = stable().status.model_copy(
         update={
@@ -280,6 +282,27 @@ def test_a_rollback_that_is_healthy_says_so_where_nothing_newer_was_refused(phas
         Phase.ROLLED_BACK,
         "rolled back to aaaaaaaaaa: dddddddddd failed: it crashed",
     )
+
+
+def test_a_revision_whose_hook_failed_is_not_said_to_be_rolled_back_when_what_runs_on_recovers():
+    ill = concluded(hook_has_failed(), verdict(Health.FAILED, "it crashes"), now=NOW + HOUR)
+    assert ill is not None
+
+    status = concluded(plain_release(ill), verdict(Health.HEALTHY, "well"), now=NOW + HOUR)
+
+    assert status is not None
+    assert (status.phase, status.health, status.revision) == (Phase.FAILED, Health.HEALTHY, STABLE)
+    assert status.message == "dddddddddd failed before it was applied: it broke"
+
+
+def hook_has_failed() -> Release:
+    """A hook of NEWER failed before anything else of that was written."""
+    pending = Pending(revision=NEWER, moment=Moment.PRE_SYNC, since=NOW)
+    entry = HistoryEntry(revision=NEWER, result=Result.SYNCED)
+    begun = stable().status.model_copy(update={"pending": pending, "history": (entry,)})
+    status = concluded(plain_release(begun), verdict(Health.FAILED, "it broke"), now=NOW)
+    assert status is not None
+    return plain_release(status)
 
 
 def test_what_an_operator_went_back_to_after_a_rollback_is_healthy_when_it_recovers():
