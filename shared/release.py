@@ -97,9 +97,8 @@ class StoredRevision(Record):
 
     def part_names(self) -> tuple[str, ...]:
         """The names of the Secrets, in order."""
-        return tuple(
-            self.name if part == 1 else f"{self.name}-{part}" for part in range(1, len(self.uids) + 1)
-        )
+        parts = range(1, len(self.uids) + 1)
+        return tuple(self.name if part == 1 else f"{self.name}-{part}" for part in parts)
 
 
 class Quarantine(Record):
@@ -331,12 +330,9 @@ def _bounded_failure(failure: Failure | None) -> Failure | None:
 def _bounded_quarantine(quarantine: Quarantine | None) -> Quarantine | None:
     if quarantine is None:
         return None
-    return quarantine.model_copy(
-        update={
-            "cause": cut(quarantine.cause, MESSAGE_LENGTH),
-            "not_reverted": bounded_notes(quarantine.not_reverted),
-        }
-    )
+    not_reverted = bounded_notes(quarantine.not_reverted)
+    cause = cut(quarantine.cause, MESSAGE_LENGTH)
+    return quarantine.model_copy(update={"cause": cause, "not_reverted": not_reverted})
 
 
 def bounded_notes(notes: Sequence[str]) -> tuple[str, ...]:
@@ -363,12 +359,10 @@ def conditions_of(
     phase = status.phase
     reason = phase.value if phase else "Unknown"
     stuck = phase in (Phase.FAILED, Phase.ROLLED_BACK)
+    why_not = "Refused" if phase is Phase.FAILED and status.is_newest_refused else reason
     states = {
         "Ready": (_tristate(phase is Phase.HEALTHY, stuck or phase is Phase.ROLLING_BACK), reason),
-        "Synced": (
-            _tristate(phase in (Phase.VERIFYING, Phase.HEALTHY), stuck),
-            "Refused" if phase is Phase.FAILED and status.is_newest_refused else reason,
-        ),
+        "Synced": (_tristate(phase in (Phase.VERIFYING, Phase.HEALTHY), stuck), why_not),
         "Healthy": (
             _tristate(status.health is Health.HEALTHY, status.health is Health.FAILED),
             status.health.value.capitalize() if status.health else "Unknown",
