@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from datetime import datetime
 
 import structlog
 
@@ -33,6 +34,7 @@ from towline.worker.decision import (
 from towline.worker.dependants import reason_to_wait, wake
 from towline.worker.failure import told, why
 from towline.worker.groups import ask_mates, together
+from towline.worker.health.release import ReleaseVerdict
 from towline.worker.holding import holding, let_others_go_on
 from towline.worker.hooks import delete, to_delete
 from towline.worker.outcome import announce, show_beside, show_release
@@ -80,18 +82,12 @@ def _concluded(tools: Tools, name: ReleaseName, view: ReleaseView, lease: Lease)
         return _bring_back(tools, place, release, lease)
     if release.is_unfinished:
         return "its last attempt did not finish: a sync goes first"
-    stages, reason = Stages(tools.metrics), ""
+    stages = Stages(tools.metrics)
     with stages("judge"):
         now = place.now()
         gives = tools.addresses(place.environment).gives
         verdict = verdict_of(place.target, release, now=now, gives=gives)
-    status = concluded(release, verdict, now=now)
-    if status is not None and is_ill(release.status, status) and not verdict.is_gone:
-        with stages("cause"):
-            cause = why(place, release, verdict)
-        status = concluded(release, replace(verdict, reason=cause.text), now=now)
-        status = told(status, release.status.judged_revision, cause) if status else None
-        reason = cause.reason
+    status, reason = _alone(place, release, verdict, stages, now)
     status = together(tools, place, release, status, verdict.health, now=now)
     if status is None:
         _show(tools, place, release, lease)
@@ -107,6 +103,19 @@ def _concluded(tools: Tools, name: ReleaseName, view: ReleaseView, lease: Lease)
     if is_to_be_brought_back(status):
         return _bring_back(tools, replace(place, release=release), release, lease)
     return f"{status.phase}: {status.message}"
+
+
+def _alone(
+    place: Standing, release: Release, verdict: ReleaseVerdict, stages: Stages, now: datetime
+) -> tuple[ReleaseStatus | None, str]:
+    """The conclusion that the release comes to by itself, and the reason that a part of a workload told."""
+    status = concluded(release, verdict, now=now)
+    if status is None or not is_ill(release.status, status) or verdict.is_gone:
+        return status, ""
+    with stages("cause"):
+        cause = why(place, release, verdict)
+    status = concluded(release, replace(verdict, reason=cause.text), now=now)
+    return told(status, release.status.judged_revision, cause) if status else None, cause.reason
 
 
 def _write(tools: Tools, place: Standing, release: Release, status: ReleaseStatus, lease: Lease) -> Release:
