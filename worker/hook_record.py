@@ -80,7 +80,6 @@ def _running(
     elif not before.revision:
         update |= {"phase": Phase.VERIFYING, "health": Health.PROGRESSING}
     if not state.continued:
-        is_known = not state.has_followed(wanted)
-        until = stable_until(before, entry, is_known=is_known)
+        until = stable_until(before, entry, is_known=state.knows_what_ran(wanted))
         update |= {"history": (entry, *before.history), "stable_until": until}
     return before.model_copy(update=update)

@@ -28,9 +28,8 @@ def left_for_later(
     """The outcome of an attempt that waits for what is being deleted; None for one that does not, or not any more."""
     if not written.applied.is_in_the_way:
         return None
-    release, now = written.release, place.now()
-    since = wanted.waits_since or (now - stages.since_begin()).timestamp()
-    pause = pause_seconds(now.timestamp() - since, limit=timeout_seconds)
+    release, since = written.release, place.began(wanted, stages).timestamp()
+    pause = pause_seconds(place.now().timestamp() - since, limit=timeout_seconds)
     if pause is None:
         return None
     problems = written.applied.problems

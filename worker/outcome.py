@@ -60,7 +60,7 @@ class Outcome:
     counts: Counts = field(default_factory=Counts)
     is_change: bool = True  # False: nothing was to be done
     is_partial: bool = False  # more steps of the revision are to come
-    is_waiting: bool = False  # an operator's word, or another release, keeps the release from this revision
+    is_waiting: bool = False  # an operator's word, another release or what is being deleted comes first
     is_blocked: bool = False  # it stays to be done, when another release is healthy
     again_after: float | None = None  # it stays to be done, in so many seconds
 

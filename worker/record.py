@@ -51,7 +51,7 @@ def record(tools: Tools, state: State, wanted: Wanted, written: Written, stages:
             **_applied_from(stored, state.now()),
             "stable_until": before.stable_until
             if state.continued
-            else stable_until(before, entry, is_known=not state.has_followed(wanted)),
+            else stable_until(before, entry, is_known=state.knows_what_ran(wanted)),
             "pending": written.pending,
             "hooks": written.hooks,
             "message": f"applied {short(wanted.revision)}; {steps}waiting until it is healthy",
@@ -78,7 +78,7 @@ def returned(tools: Tools, standing: Standing, wanted: Wanted, restored: Restore
     status = before.model_copy(
         update={
             **_applied_from(written.stored, now),
-            "stable_until": stable_until(before, entry, is_known=not standing.has_followed(wanted)),
+            "stable_until": stable_until(before, entry, is_known=standing.knows_what_ran(wanted)),
             "message": f"went back to {short(wanted.revision)}; waiting until it is healthy{pinned}",
             "quarantined": _left_behind(before.quarantined, wanted.revision, now),
             "history": with_new(before.history, entry),
@@ -294,12 +294,7 @@ def _entry_of_stored(
 def entry_of(
     standing: Standing, wanted: Wanted, result: Result, counts: Counts, stages: Stages
 ) -> HistoryEntry:
-    """The attempt as the history keeps it, but for what only the commit knows; it began with its first try."""
-    began = (
-        datetime.fromtimestamp(wanted.waits_since, UTC)
-        if wanted.waits_since
-        else standing.now() - stages.since_begin()
-    )
+    """The attempt as the history keeps it, but for what only the commit knows."""
     return HistoryEntry(
         revision=wanted.revision,
         ref=wanted.ref,
@@ -307,7 +302,7 @@ def entry_of(
         triggered_by=wanted.operator or wanted.delivery,
         result=result,
         received_at=datetime.fromtimestamp(wanted.received_at, UTC),
-        started_at=began,
+        started_at=standing.began(wanted, stages),
         stages=stages.rounded(),
         created=counts.created,
         changed=counts.changed,

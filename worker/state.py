@@ -7,7 +7,7 @@ request to the cluster; the rest is local.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from towline.shared.config import Environment, Repository
 from towline.shared.errors import ConfigError
@@ -23,6 +23,7 @@ from towline.worker.mirror import CommitInfo
 from towline.worker.plan import Plan
 from towline.worker.repository import inputs_in, services_in
 from towline.worker.services import Service
+from towline.worker.stages import Stages
 from towline.worker.target import Target, target_of
 from towline.worker.tools import Tools
 from towline.worker.tree import Tree
@@ -58,9 +59,15 @@ class Standing:
         """Whether the last attempt was cut off, so that the record may lag behind the cluster."""
         return self.release is not None and self.release.is_unfinished
 
-    def has_followed(self, wanted: Wanted) -> bool:
-        """Whether another attempt than this one, of which nothing is recorded, may have written before it."""
-        return self.is_unfinished and not wanted.waits_since
+    def knows_what_ran(self, wanted: Wanted) -> bool:
+        """Whether all that was written before this attempt is recorded, but for what its own earlier tries wrote."""
+        return not self.is_unfinished or bool(wanted.waits_since)
+
+    def began(self, wanted: Wanted, stages: Stages) -> datetime:
+        """When this attempt began: with its first try, where it waited since."""
+        if wanted.waits_since:
+            return datetime.fromtimestamp(wanted.waits_since, UTC)
+        return self.now() - stages.since_begin()
 
     def now(self) -> datetime:
         """The time by the cluster's clock: what is recorded is judged by the same, whoever does it."""

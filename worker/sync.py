@@ -108,12 +108,13 @@ def sync(tools: Tools, arguments: SyncArguments) -> str:
             was_asked = lease.was_asked()
         hear_operator(tools, name)
         tools.views.stopped(name)
-    if outcome is not None and outcome.again_after is None:
-        _tell_others(tools, name, outcome)
-    if was_asked and outcome is not None and outcome.release is not None:
+    if outcome is None:
+        return text
+    if was_asked and outcome.release is not None:
         tools.queue.enqueue([conclude_call(str(name), revision=outcome.release.status.revision)])
-    if outcome is not None and outcome.again_after is not None:
+    if outcome.again_after is not None:
         raise NotGoneYet(text, release=str(name), retry_after=outcome.again_after)
+    _tell_others(tools, name, outcome)
     return text
 
 
