@@ -1,7 +1,8 @@
 """What a verdict means to a release: pure, from the recorded status and its health now to the status that follows.
 
-    Verifying    healthy -> Healthy (this is the stable revision) · failed or late -> RollingBack, or Failed; what was
-                 stable before it was suspended turns bad as in Healthy
+    Verifying    healthy -> Healthy (this is the stable revision) · failed or late -> RollingBack, or Failed; only by what
+                 failed before it -> Failed, and it is the stable revision all the same; what was stable before it was
+                 suspended turns bad as in Healthy
     RollingBack  healthy -> RolledBack, or Failed where a newer commit was refused · failed or late -> Failed; until the
                  objects are brought back nothing is judged
     Healthy      failed -> Failed (reported), or RollingBack within the time that `rollback: {watch}` names
