@@ -10,6 +10,7 @@ import pytest
 from parts.addressed import addressed, give_address, make_with_address
 from parts.api_proxy import ApiProxy
 from parts.eventually import eventually
+from parts.manifests import definition
 from parts.watched import Watched, deployment, settings
 
 from towline.shared.config import ClusterConfig
@@ -222,20 +223,6 @@ def test_a_kind_that_is_not_served_yet_is_watched_when_it_is(watched: Watched):
 
     eventually(lambda: watched.asked("orders"), within=20)
     assert before == []
-
-
-def definition(group: str, kind: str) -> Object:
-    """A CustomResourceDefinition."""
-    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
-    plural = f"{kind.lower()}s"
-    names = {"kind": kind, "plural": plural, "singular": kind.lower(), "listKind": f"{kind}List"}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.{group}"},
-        "spec": {"group": group, "scope": "Namespaced", "names": names, "versions": [version]},
-    }
 
 
 @pytest.mark.parametrize("how", ["changed", "deleted"])

@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 from parts.eventually import eventually
-from parts.manifests import config_map, deployment, several
+from parts.manifests import config_map, definition, deployment, several
 
 from towline.shared.jobs import HealArguments, SteerArguments, Steering
 from towline.shared.model import Health, Phase
@@ -101,20 +101,7 @@ def test_what_was_stable_is_not_rolled_back_when_it_is_resumed_without_its_workl
 
 def test_what_is_deleted_with_its_kind_is_no_fault_of_the_revision_either(engine, control_plane):
     group = f"{engine.namespace[-8:]}.example.com"
-    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
-    version = {"name": "v1", "served": True, "storage": True, "schema": schema}
-    definition = {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"widgets.{group}"},
-        "spec": {
-            "group": group,
-            "scope": "Namespaced",
-            "names": {"kind": "Widget", "plural": "widgets"},
-            "versions": [version],
-        },
-    }
-    control_plane.kubectl("create", "-f", "-", stdin=json.dumps(definition))
+    control_plane.kubectl("create", "-f", "-", stdin=yaml.safe_dump(definition(group, "Widget")))
     control_plane.kubectl("wait", "--for=condition=Established", f"crd/widgets.{group}")
     for size in (1, 2):
         widget = {"apiVersion": f"{group}/v1", "kind": "Widget", "metadata": {"name": "orders"}, "size": size}
