@@ -72,9 +72,7 @@ def test_an_operators_word_goes_before_what_was_pushed_while_a_sync_ran(engine, 
     engine.push(run=False)
     engine.run(engine.waiting()[0])
     after_the_sync = engine.live("ConfigMap", "orders")["data"]
-    engine.tools.broker.redis.delete(
-        OUTBOX
-    )  # the job of the second push has ended, since it found the release held
+    engine.tools.broker.redis.delete(OUTBOX)  # the second push's job has ended: it found the release held
 
     steer(engine.tools, word(Steering.SUSPEND))
     engine.run_syncs()
@@ -100,7 +98,6 @@ def let_go_by_ada(engine, control_plane):
 
 
 def resumed_by_ada(engine, control_plane):
-    steer(engine.tools, word(Steering.SUSPEND))
     steer(engine.tools, word(Steering.RESUME))
 
 
@@ -113,11 +110,15 @@ def let_go_by_kubectl(engine, control_plane):
 
 
 @pytest.mark.parametrize(
-    ("let_go", "by"), [(let_go_by_ada, "ada"), (resumed_by_ada, "ada"), (let_go_by_kubectl, KUBECTL)]
+    ("hold", "let_go", "by"),
+    [
+        (Steering.PIN, let_go_by_ada, "ada"),
+        (Steering.SUSPEND, resumed_by_ada, "ada"),
+        (Steering.PIN, let_go_by_kubectl, KUBECTL),
+    ],
 )
-def test_what_a_release_catches_up_with_is_by_who_let_it_go(engine, stable, control_plane, let_go, by):
-    held = resumed_by_ada is not let_go
-    steer(engine.tools, word(Steering.PIN if held else Steering.SUSPEND))
+def test_what_a_release_catches_up_with_is_by_who_let_it_go(engine, stable, control_plane, hold, let_go, by):
+    steer(engine.tools, word(hold))
     second = engine.deploy({ORDERS: config_map("orders", a="2")})
 
     let_go(engine, control_plane)
