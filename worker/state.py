@@ -11,13 +11,12 @@ from datetime import UTC, datetime
 
 from towline.shared.config import Environment, Repository
 from towline.shared.errors import ConfigError
-from towline.shared.model import Moment, Phase, ReleaseName, Revision, Trigger, short
+from towline.shared.model import Health, Moment, Phase, ReleaseName, Revision, Trigger, short
 from towline.shared.pending import Pending
 from towline.shared.records import Owner, Records
 from towline.shared.release import AppliedObject, Release, Verification
 from towline.shared.views import ReleaseView
 from towline.shared.wanted import Wanted
-from towline.worker.health.verdict import WELL
 from towline.worker.inputs import Inputs
 from towline.worker.mirror import CommitInfo
 from towline.worker.plan import Plan
@@ -136,10 +135,10 @@ class State(Standing):
 
     @property
     def may_lack(self) -> bool:
-        """Whether something that was applied may have been deleted since: nothing says that all of it is well."""
+        """Whether something that was applied may have been deleted since: the release is ill, or differs from it."""
         if self.release is None or self.continued is not None:
             return False
-        return self.release.status.health not in WELL or bool(self.release.status.drift)
+        return self.release.status.health is Health.FAILED or bool(self.release.status.drift)
 
     def is_healthy_so_far(self, wanted: Wanted) -> bool:
         """Whether the step that was taken last was found healthy, and nothing has touched the release since."""
