@@ -17,11 +17,10 @@ from towline.cli.output import OUTPUT, print_json, print_table
 from towline.shared.config import CONFIG_VARIABLE, load_config
 from towline.shared.documents import Limits, load_documents
 from towline.shared.errors import InvalidInput
-from towline.shared.model import Health, Object
+from towline.shared.model import WELL, Object
 from towline.worker.health.verdict import Verdict, judge
 
 LIMITS = Limits(size_bytes=100 * 1024 * 1024, nodes=5_000_000)  # a dump of a whole namespace
-SETTLED = (Health.HEALTHY, Health.SUSPENDED)
 
 
 @click.command(short_help="Judge the objects in a file.")
@@ -50,7 +49,7 @@ def health(file: str, config: Path | None, output: str) -> int:
     else:
         rows = (_row(object, verdict) for object, verdict in verdicts)
         print_table(("KIND", "NAME", "HEALTH", "REASON"), (tuple(row.values()) for row in rows))
-    return EXIT_OK if all(verdict.health in SETTLED for _, verdict in verdicts) else EXIT_NEGATIVE
+    return EXIT_OK if all(verdict.health in WELL for _, verdict in verdicts) else EXIT_NEGATIVE
 
 
 def objects_in(data: bytes, *, file: str) -> list[Object]:

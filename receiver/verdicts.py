@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from pydantic import ValidationError
 
-from towline.shared.model import Health, Phase, short
+from towline.shared.model import WELL, Phase, short
 from towline.shared.release import HistoryEntry, ReleaseStatus
 from towline.shared.views import ReleaseView, Touched
 
@@ -42,7 +42,6 @@ class Whole(StrEnum):
     UNKNOWN = "unknown"
 
 
-WELL = (Health.HEALTHY, Health.SUSPENDED)
 GOOD = (Word.LIVE, Word.REMOVED)
 BAD = (Word.FAILED, Word.REFUSED, Word.ROLLED_BACK, Word.QUARANTINED)
 NOT_YET = (Word.WANTED, Word.WAITING)

@@ -56,6 +56,9 @@ class Health(StrEnum):
     UNKNOWN = "unknown"
 
 
+WELL = (Health.HEALTHY, Health.SUSPENDED)  # a declared pause or suspension is what was asked for
+
+
 class Result(StrEnum):
     """How one sync ended."""
 

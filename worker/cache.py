@@ -12,13 +12,13 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from towline.shared.model import ObjectKey
+from towline.shared.model import WELL, ObjectKey
 from towline.shared.watching import Selection
 from towline.worker.health.case import Seen
 from towline.worker.health.pod import Event, Pod, ReplicaSet
 from towline.worker.health.workload import Workload
 from towline.worker.selections import EVENT, POD, REPLICA_SET
-from towline.worker.sightings import SETTLED, RulesOf, Sighting, sighting_of
+from towline.worker.sightings import RulesOf, Sighting, sighting_of
 
 EVENTS_EACH = 20  # kept about one object; an API server forgets them by itself after an hour
 GONE_KEPT = 10_000  # deleted members that are remembered
@@ -207,7 +207,7 @@ class Cache:
         known = self.members.get(key)
         if known is None or known.is_gone:
             return set()
-        if (key.group, key.kind) == ("batch", "Job") and known.verdict and known.verdict.health in SETTLED:
+        if (key.group, key.kind) == ("batch", "Job") and known.verdict and known.verdict.health in WELL:
             # Removed by its TTL: what it came to still counts.
             self.members[key] = replace(known, is_gone=True)
         else:

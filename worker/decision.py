@@ -25,7 +25,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from towline.shared.choice import previous_stable
-from towline.shared.model import Health, HookState, Moment, Phase, Result, short
+from towline.shared.model import WELL, Health, HookState, Moment, Phase, Result, short
 from towline.shared.pending import ended_runs, runs_of
 from towline.shared.release import (
     MESSAGE_LENGTH,
@@ -37,7 +37,6 @@ from towline.shared.release import (
     cut,
 )
 from towline.worker.health.release import ReleaseVerdict
-from towline.worker.health.verdict import WELL
 from towline.worker.history import ROLLBACK, ended, is_judged_anew, newest_of, not_rolled_back
 
 UNDER_WAY = (

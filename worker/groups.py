@@ -17,12 +17,11 @@ from datetime import datetime
 from enum import StrEnum
 
 from towline.shared.jobs import QueueName, conclude_call
-from towline.shared.model import Health, HookState, Phase, ReleaseName, Result, Trigger
+from towline.shared.model import WELL, Health, HookState, Phase, ReleaseName, Result, Trigger
 from towline.shared.pending import ended_runs
 from towline.shared.release import Release, ReleaseStatus
 from towline.shared.views import Touched
 from towline.worker.decision import failed, hook_failed, is_accepted, is_prepared
-from towline.worker.health.verdict import WELL
 from towline.worker.history import newest_of
 from towline.worker.state import Standing
 from towline.worker.tools import Tools

@@ -12,7 +12,7 @@ from functools import partial
 
 import msgspec
 
-from towline.shared.model import Health, Object, ObjectKey
+from towline.shared.model import WELL, Object, ObjectKey
 from towline.shared.objects import PART_OF, key_of, labels_of, metadata_of, owned_hash
 from towline.shared.release import Release, release_of
 from towline.shared.watching import Selection
@@ -22,7 +22,6 @@ from towline.worker.health.workload import Workload, workload_of
 
 RulesOf = Callable[[str], Mapping[str, str]]  # the id of an ApplySet -> health rules of its service
 
-SETTLED = (Health.HEALTHY, Health.SUSPENDED)
 READ_BY_PEOPLE = ("conditions", "shortRevision", "shortStableRevision")
 ATTEMPT = ("revision", "result", "startedAt")  # what is judged by of the newest attempt
 
@@ -55,7 +54,7 @@ def sighting_of(raw: msgspec.Raw, selection: Selection, *, rules_of: RulesOf) ->
     lacking: list[AddressClass] = []
     gives = partial(_noted, lacking)
     verdict = None if selection.metadata_only else judge(object, rules=rules_of(set_id), gives=gives)
-    unsettled = verdict is not None and verdict.health not in SETTLED
+    unsettled = verdict is not None and verdict.health not in WELL
     key = key_of(object)
     return Sighting(
         key=ObjectKey(

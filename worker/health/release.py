@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from towline.shared.model import Health, ObjectKey, Phase
+from towline.shared.model import WELL, Health, ObjectKey, Phase
 from towline.shared.release import ReleaseStatus
 from towline.worker.health.case import CLOCKS_SECONDS
 from towline.worker.health.fault import NOTHING, Fault, Finding
 from towline.worker.health.surroundings import ADDRESSED
-from towline.worker.health.verdict import ORDER, UNSETTLED, WELL, Verdict, worst
+from towline.worker.health.verdict import ORDER, UNSETTLED, Verdict, worst
 from towline.worker.health.workload import WORKLOADS
 
 MISSING = Verdict(health=Health.UNKNOWN, reason="is not there")

@@ -24,7 +24,6 @@ from towline.worker.health.surroundings import Gives, nobody_gives
 ORDER = (Health.FAILED, Health.UNKNOWN, Health.PROGRESSING, Health.SUSPENDED, Health.HEALTHY)
 
 UNSETTLED = (Health.FAILED, Health.PROGRESSING)
-WELL = (Health.HEALTHY, Health.SUSPENDED)  # a declared pause or suspension is what was asked for
 
 NO_RULES: Mapping[str, str] = {}
 
