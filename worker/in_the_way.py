@@ -2,8 +2,8 @@
 
 In: what was applied of a revision; nothing else is wrong with it. Out: the Outcome that leaves it wanted, or None when the
 service's `timeout` is over, and it has failed. Nothing is pruned, no status is written, and no worker waits between two
-tries. State: when the first try began, in the wish (`Wanted.waits_since`); a newer wish takes its place. Killed at any line, the Release is
-claimed without a status, so that the next try compares every object.
+tries. State: when the first try began, in the wish (`Wanted.waits_since`); a newer wish takes its place. Killed at any
+line, the Release is claimed without a status, so that the next try compares every object.
 """
 
 from __future__ import annotations
