@@ -4,8 +4,8 @@ In: refs and revisions that jobs need. Out: tips, trees and commits of the objec
 revision_tree.py and packs.py the one door to Git.
 State, all of it a cache, in `<root>/<name>-<digest of url>/`: `mirror-<time>.git` (our refs in it are
 `refs/mirror/<digest of the ref>`, since the server's own names may clash with each other on disk; `consolidated` in it tells
-when its packs were made one), `damaged` (a note: clone anew), `clone.git` (being cloned), `set-aside` (the last damaged mirror), and the files of worker/fetch_line.py
-and git_remote.py. Everything that changes the mirror happens under the lock of worker/fetch_line.py; reading needs none.
+when its packs were made one), `damaged` (a note: clone anew), `clone.git` (being cloned), `set-aside` (the last damaged
+mirror), and the files of worker/fetch_line.py and git_remote.py. Everything that changes the mirror happens under the lock of worker/fetch_line.py; reading needs none.
 Killed half-way: lock files and temporary packs are left, and removed by who has the lock next; a clone that was cut off
 is a mirror with fewer objects, which the next fetch completes.
 """

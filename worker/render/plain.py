@@ -1,7 +1,8 @@
 """Plain manifests: which files of a folder are read, and what objects are in them.
 
 In: a tree and a path. Out: the files in the order they are read, and objects from their bytes. State: what a
-folder holds is remembered by the folder's id, and what is read at a path by the path. The rules for people stand in docs/render.md.
+folder holds is remembered by the folder's id, and what is read at a path by the path. The rules for people stand in
+docs/render.md.
 """
 
 from __future__ import annotations
