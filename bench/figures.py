@@ -34,7 +34,20 @@ class Unit(StrEnum):
         return milliseconds(value) if self is Unit.SECONDS else f"{value:,.2f}".rstrip("0").rstrip(".")
 
 
-HEAD = ["what", "services", "must", "aim", "median", "p99", "met", "unit", "raw limit", "ratio", "samples"]
+HEAD = [
+    "what",
+    "services",
+    "must",
+    "aim",
+    "median",
+    "p99",
+    "met",
+    "unit",
+    "raw limit",
+    "ratio",
+    "must, aim as ratios",
+    "samples",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +91,7 @@ class Figure:
             self.unit,
             shown(self.raw),
             f"{self.median / self.raw:.1f}" if self.raw else "",
+            _ratios(goal) if goal else "",
             str(len(self.samples)),
         ]
 
@@ -91,6 +105,12 @@ class Figure:
         met = goal.met(self.median, self.p99) if goal else None
         worked_out = {"median": self.median, "p99": self.p99, "met": met}
         return {**asdict(self), **worked_out, "goal": asdict(goal) if goal else None}
+
+
+def _ratios(goal: Goal) -> str:
+    """What the limits are as ratios to the raw limit of the machine that they were set for."""
+    limits = [goal.must, *([goal.aim] if goal.aim is not None else [])]
+    return ", ".join(f"{limit / goal.raw:.1f}" for limit in limits) if goal.raw else ""
 
 
 @dataclass(slots=True, kw_only=True)

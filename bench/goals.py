@@ -10,11 +10,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goal:
-    """Limits of a median, and of the p99 where there is one; in the unit of the figure."""
+    """Limits of a median, and of the p99 where there is one; in the unit of the figure.
+
+    `raw`: the raw limit of the machine that `must` and `aim` were set for. What API servers do in a second differs between
+    machines by a factor of four, so the ratio of a figure to its raw limit is what can be compared with `must / raw`.
+    """
 
     must: float
     aim: float | None = None
     must_p99: float | None = None
+    raw: float | None = None
 
     def met(self, median: float, p99: float | None) -> str:
         """`aim`, `must` or `no`."""
@@ -23,6 +28,11 @@ class Goal:
             return "no"
         return "aim" if self.aim is not None and median <= self.aim else "must"
 
+
+# Objects a second of that machine, by its bare loop: 1,000 services of four objects took 7 s, and changes were faster.
+NEW_A_SECOND = 4000 / 7
+CHANGED_A_SECOND = 685
+OBJECTS = 4  # of one service
 
 ANSWERED = "webhook answered (202)"
 ONE = "webhook to applied, 1 changed"
@@ -54,9 +64,9 @@ _OF_ANY_SIZE = {
 _OF_A_SIZE = {
     (ONE, 100): Goal(must=0.120, aim=0.060, must_p99=0.300),
     (GROWTH, 1000): Goal(must=1.3, aim=1.1),
-    (INSTALL, 100): Goal(must=4, aim=2),
-    (ALL, 100): Goal(must=3, aim=1.5),
-    (INSTALL, 1000): Goal(must=25, aim=16),
+    (INSTALL, 100): Goal(must=4, aim=2, raw=100 * OBJECTS / NEW_A_SECOND),
+    (ALL, 100): Goal(must=3, aim=1.5, raw=100 / CHANGED_A_SECOND),
+    (INSTALL, 1000): Goal(must=25, aim=16, raw=1000 * OBJECTS / NEW_A_SECOND),
     (MEMORY, 100): Goal(must=300, aim=250),
 }
 

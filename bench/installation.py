@@ -52,7 +52,8 @@ class Installation:
         )
         first, *others = environments
         document["repositories"][0]["branches"] = {"main": first} | {name: name for name in others}
-        self.towline = Towline(folder, document, origin=self.origin, kustomize=find("kustomize"))
+        kustomize = find("kustomize")
+        self.towline = Towline(folder, document, origin=self.origin, kustomize=kustomize, has_faults=False)
         environment = self.towline.config.environment(first)
         self.towline.tools.records(
             environment
@@ -105,7 +106,7 @@ class Installation:
         """Wait until every release was judged too, so that it does not run beside what is measured next."""
         views = self.towline.tools.views
         eventually(lambda: not views.verifying(), within=within, every=0.05)
-        self.settle()
+        self.settle(within=within)
 
     def counts(self) -> dict[str, Any]:
         """What has been counted so far: seconds and times of each stage, requests to the API server, Redis commands."""

@@ -41,6 +41,7 @@ SECRET_LENGTH = 16  # characters of a webhook secret; forges make longer ones
 RIGHTS = (
     ("towline.dev", "releases", "create"),
     ("towline.dev", "releases", "patch"),
+    ("towline.dev", "releases", "update"),
     ("towline.dev", "releases", "delete"),
     ("towline.dev", "releases/status", "update"),
     ("", "secrets", "create"),

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 SECOND = timedelta(seconds=1)  # what a date leaves away
 
@@ -34,16 +35,21 @@ class ClusterTime:
 
     def hear(self, date: str | None, *, asked_at: float) -> None:
         """The `Date` of an answer, which was asked for at this monotonic time; one that is none says nothing."""
-        try:
-            said = parsedate_to_datetime(date or "").replace(tzinfo=UTC)
-        except (ValueError, OverflowError):
-            return
-        self._told = Told(date=said, asked_at=asked_at, heard_at=time.monotonic())
+        if said := _said(date or ""):
+            self._told = Told(date=said, asked_at=asked_at, heard_at=time.monotonic())
 
     def now(self) -> datetime:
         """The time now; ours until an answer came."""
         ours = datetime.fromtimestamp(self._ours(), UTC)
         return ours if self._told is None else as_told(ours, self._told, at=time.monotonic())
+
+
+@lru_cache(maxsize=8)  # all answers of a second have the same one
+def _said(date: str) -> datetime | None:
+    try:
+        return parsedate_to_datetime(date).replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def as_told(ours: datetime, told: Told, *, at: float) -> datetime:

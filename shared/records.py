@@ -31,6 +31,7 @@ from towline.shared.objects import (
     annotations_of,
     applyset_id,
     group_kind,
+    labels_of,
     metadata_of,
 )
 from towline.shared.release import (
@@ -107,20 +108,8 @@ class Records:
         if release is None:
             return self._create(owner, annotations)
         check_owner(owner, release)
-        patch: Object = {
-            "metadata": {
-                "resourceVersion": release.resource_version,
-                "uid": release.uid,
-                "annotations": annotations,
-                "labels": {APPLYSET_ID: applyset_id(release.name, release.namespace)},
-            }
-        }
-        if pin:
-            patch["spec"] = {"pinned": pin}
         try:
-            written = self._cluster.merge_patch(
-                RELEASE, release.name, release.namespace, patch, manager=APPLYSET_MANAGER
-            )
+            written = self._cluster.replace(_claimed(release, annotations, pin), manager=APPLYSET_MANAGER)
         except ClusterError as error:
             if error.code not in (404, 409):
                 raise
@@ -281,6 +270,23 @@ def _annotations(
         TOOLING: f"{TOOL}/v{__version__}",
         CONTAINS_GROUP_KINDS: ",".join(sorted(group_kinds)),
         ADDITIONAL_NAMESPACES: ",".join(sorted(namespaces - {owner.namespace, ""})) or None,
+    }
+
+
+def _claimed(release: Release, annotations: dict[str, str | None], pin: str) -> Object:
+    """A Release as it was read, with these annotations and this pin; put in its place, it takes an API server less than a patch."""
+    metadata, spec = release.rest["metadata"], release.rest["spec"]
+    merged = {**annotations_of(release.rest), **annotations}
+    return {
+        "apiVersion": RELEASE.api_version,
+        "kind": RELEASE.kind,
+        "metadata": {
+            **metadata,
+            "resourceVersion": release.resource_version,
+            "annotations": {name: text for name, text in merged.items() if text is not None},
+            "labels": {**labels_of(release.rest), APPLYSET_ID: applyset_id(release.name, release.namespace)},
+        },
+        "spec": {**spec, "pinned": pin} if pin else spec,
     }
 
 

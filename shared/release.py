@@ -213,7 +213,7 @@ class ReleaseStatus(Record):
 class Release:
     """A Release as it was read; `resource_version` fences what is written next, `is_held` says that we claimed it.
 
-    `held_since`: a monotonic time before that claim.
+    `held_since`: a monotonic time before that claim. `rest`: its metadata and spec as they were read, also what is others'.
     """
 
     name: str
@@ -225,6 +225,7 @@ class Release:
     pinned: str
     status: ReleaseStatus
     annotations: Mapping[str, str]
+    rest: Object = field(default_factory=dict)
     is_held: bool = False
     held_since: float = field(default=0.0, compare=False)
 
@@ -248,6 +249,7 @@ def release_of(object: Object, *, is_held: bool = False) -> Release:
     """A Release as answered. Raises ClusterError for a status that is not of our form."""
     metadata = metadata_of(object)
     spec = object.get("spec") or {}
+    own = {name: value for name, value in metadata.items() if name != "managedFields"}
     return Release(
         name=str(metadata.get("name") or ""),
         namespace=str(metadata.get("namespace") or ""),
@@ -258,6 +260,7 @@ def release_of(object: Object, *, is_held: bool = False) -> Release:
         pinned=str(spec.get("pinned") or ""),
         status=_status(object),
         annotations=dict(annotations_of(object)),
+        rest={"metadata": own, "spec": spec},
         is_held=is_held,
     )
 

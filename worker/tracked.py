@@ -128,6 +128,8 @@ def verdict_of(
 ) -> ReleaseVerdict:
     """The verdict by what is kept, UNSEEN while it cannot be told; `at` is the monotonic time of `now`, which is the cluster's."""
     release = tracked.release
+    if release.is_unfinished:  # a sync runs, or is run again, and judging comes after it
+        return UNSEEN
     rules = release.status.verification.health
     keys = [one.key for one in to_judge(release.status) if has_health(one.group, one.kind, rules=rules)]
     if not all(key in cache.members or cache.is_listed(key) for key in keys):
@@ -179,7 +181,7 @@ def question_of(tracked: Tracked, verdict: ReleaseVerdict, *, at: float, now: da
     if is_to_be_brought_back(status):
         is_stuck = at - tracked.seen_at >= STUCK_SECONDS
         return Question(about="rollback", queue=QueueName.URGENT) if is_stuck else None
-    if release.is_unfinished:  # a sync runs, or is run again, and judging comes after it
+    if release.is_unfinished:
         return None
     if concluded(release, verdict, now=now) is None:
         is_awaited = verdict.is_gone and status.health is Health.FAILED  # see BACK_SECONDS

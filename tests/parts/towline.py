@@ -43,7 +43,15 @@ from towline.worker.tools import Tools
 class Towline:
     """One installation; each program is started when a test asks for it, and ended after the test."""
 
-    def __init__(self, folder: Path, document: dict[str, Any], *, origin: Origin, kustomize: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        document: dict[str, Any],
+        *,
+        origin: Origin,
+        kustomize: Path,
+        has_faults: bool = True,
+    ) -> None:
         self.folder = folder
         self.port = free_port()
         document["server"]["listen"] = f"127.0.0.1:{self.port}"
@@ -55,6 +63,7 @@ class Towline:
         self._kustomize = kustomize
         self.faults = folder / "faults"
         self.faults.mkdir()
+        self._has_faults = has_faults
         self._processes: dict[str, Process] = {}
 
     @property
@@ -111,7 +120,7 @@ class Towline:
     def _command(self, *words: str) -> list[str | Path]:
         environment = [
             f"TOWLINE_KUSTOMIZE={self._kustomize}",
-            f"{VARIABLE}={self.faults}",
+            f"{VARIABLE}={self.faults if self._has_faults else ''}",
             f"PATH={os.defpath}",
         ]
         program = [sys.executable, "-m", "towline.cli", *words, "--config", self.config_path]

@@ -58,7 +58,35 @@ def test_an_ordinary_sync_costs_a_read_a_claim_and_a_status(
     release = claim(records, owner, read(records, owner), token="token-2")
     records.write_status(release, ReleaseStatus(revision=REVISION))
 
-    assert requests == {"get": 1, "patch": 1, "update": 1}
+    assert requests == {"get": 1, "update": 2}
+
+
+def test_a_claim_leaves_what_others_have_written(cluster: Cluster, records: Records, owner: Owner):
+    # given a Release that an operator has suspended, and that somebody else has marked and guards
+    claim(records, owner)
+    theirs = {
+        "metadata": {
+            "labels": {"team": "a"},
+            "annotations": {"note": "ask Ada"},
+            "finalizers": ["example.com/backup"],
+        },
+        "spec": {"suspended": True},
+    }
+    cluster.merge_patch(RELEASE, "orders", owner.namespace, theirs, manager="kubectl")
+
+    claim(records, owner, read(records, owner), token="token-2")
+
+    found = cluster.get(RELEASE, "orders", owner.namespace)
+    assert found is not None
+    metadata = found["metadata"]
+    assert (metadata["labels"]["team"], metadata["annotations"]["note"]) == ("a", "ask Ada")
+    assert metadata["finalizers"] == ["example.com/backup"]
+    assert found["spec"] == {"suspended": True}
+    owned = {one["manager"]: one["fieldsV1"] for one in metadata["managedFields"]}
+    assert "f:suspended" in owned["kubectl"]["f:spec"]
+    assert "f:team" not in owned[APPLYSET_MANAGER]["f:metadata"]["f:labels"]
+
+    cluster.merge_patch(RELEASE, "orders", owner.namespace, {"metadata": {"finalizers": None}})
 
 
 def test_one_of_two_claims_of_the_same_state_is_lost(records: Records, owner: Owner):
