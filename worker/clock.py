@@ -17,7 +17,7 @@ import secrets
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -25,7 +25,6 @@ import structlog
 from towline.shared.config import Config
 from towline.shared.errors import TowlineError
 from towline.shared.jobs import JobName, conclude_call, refs_call
-from towline.shared.model import ReleaseName
 from towline.shared.queue import EXECUTION_HORIZON_SECONDS, Outbox, Parked
 from towline.shared.watchers import Watchers
 from towline.worker.dependants import Waiters
@@ -165,20 +164,31 @@ class Clock:
         Where a watcher is active it does this in the moment in which something changes, and the clock only seldom.
         """
         verifying = self.tools.views.verifying()
-        config = self.tools.config
-        active = Watchers(self.tools.broker).active(config.clusters) if verifying else set()
-        watched = {name for name in verifying if _cluster_of(config, name) in active}
+        active = Watchers(self.tools.broker).active(self.tools.config.clusters) if verifying else set()
+        watched = _in_clusters(self.tools.config, verifying, active)
         first_seen = {name: (now, "") for name in watched}
         self.judging = {name: one for name, one in (first_seen | self.judging).items() if name in verifying}
-        waiting = self.tools.queue.waiting([job for _, job in self.judging.values()])
+        waiting = self.tools.queue.waiting([job for _, job in self.judging.values() if job])
         due = [
             name
             for name in verifying
             if self._is_due(name, now, WATCHED_SECONDS if name in watched else JUDGE_SECONDS, waiting)
         ]
         if due:
-            jobs = self.tools.queue.enqueue([conclude_call(name, revision=verifying[name]) for name in due])
-            self.judging.update({name: (now, job) for name, job in zip(due, jobs, strict=True)})
+            asked = self._asked() if watched.intersection(due) else {}
+            self.judging.update({name: (now, asked[name]) for name in due if name in asked})
+            self._have_judged([name for name in due if name not in asked], verifying, now)
+
+    def _asked(self) -> dict[str, str]:
+        """The releases that a watcher has asked to judge, and the job that will: thousands may wait behind syncs."""
+        parked = self.tools.queue.outbox().parked
+        judging = {id: one.arguments for id, one in parked.items() if one.job is JobName.CONCLUDE}
+        return {str(arguments["release"]): id for id, arguments in judging.items()}
+
+    def _have_judged(self, names: Sequence[str], verifying: Mapping[str, str], now: float) -> None:
+        if names:
+            jobs = self.tools.queue.enqueue([conclude_call(name, revision=verifying[name]) for name in names])
+            self.judging.update({name: (now, job) for name, job in zip(names, jobs, strict=True)})
 
     def _is_due(self, name: str, now: float, every: float, waiting: set[str]) -> bool:
         at, job = self.judging.get(name, (0.0, ""))
@@ -212,9 +222,21 @@ def is_beating(until: float, before: float | None, *, now: float) -> bool:
     return 0 <= until - now <= EXECUTION_HORIZON_SECONDS or before not in (None, until)
 
 
-def _cluster_of(config: Config, release: str) -> str:
-    """Where a release is, told by its environment or by the template that this was made from; "" for none."""
-    environment = ReleaseName.parse(release).environment
+def _in_clusters(config: Config, releases: Iterable[str], clusters: set[str]) -> set[str]:
+    """Those of these releases that are in one of these clusters."""
+    by_environment: dict[str, list[str]] = {}
+    for release in releases:
+        by_environment.setdefault(release.partition("/")[0], []).append(release)
+    return {
+        release
+        for environment, names in by_environment.items()
+        if _cluster_of(config, environment) in clusters
+        for release in names
+    }
+
+
+def _cluster_of(config: Config, environment: str) -> str:
+    """Where an environment is, told by itself or by the template that it was made from; "" for one that is not known."""
     if fixed := config.environments.get(environment):
         return fixed.cluster
     made = [one for one in config.templates.values() if environment.startswith(f"{one.name}-")]

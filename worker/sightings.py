@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import msgspec
@@ -86,7 +86,7 @@ def watched_release(raw: msgspec.Raw) -> Release:
     if isinstance(status, dict):
         kept = {name: value for name, value in status.items() if name not in READ_BY_PEOPLE}
         object["status"] = {**kept, "history": _newest(status.get("history"))}
-    return release_of(object)
+    return replace(release_of(object), rest={})
 
 
 def _newest(history: object) -> list[Object]:

@@ -57,7 +57,8 @@ class Asked:
     version: str
     job: str
     at: float
-    pause_seconds: float = FIRST_PAUSE_SECONDS
+    pause_seconds: float = FIRST_PAUSE_SECONDS  # until it is asked again, when its job came to nothing
+    look_seconds: float = FIRST_PAUSE_SECONDS  # until it is seen whether its job waits still
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,8 +207,19 @@ def again(asked: Asked | None, question: Question, release: Release, *, job: str
         question.about,
         release.resource_version,
     ):
-        pause = min(2 * asked.pause_seconds, LONGEST_PAUSE_SECONDS)
+        pause = _longer(asked.pause_seconds)
     return Asked(question=question, version=release.resource_version, job=job, at=at, pause_seconds=pause)
+
+
+def awaited(asked: Asked, release: Release, *, at: float) -> Asked:
+    """The note of a question whose job has not ended; where it waits behind thousands of syncs, it is looked at more and more seldom."""
+    is_patient = asked.question.queue is not QueueName.URGENT and at >= asked.at + asked.look_seconds
+    look = _longer(asked.look_seconds) if is_patient else asked.look_seconds
+    return replace(asked, version=release.resource_version, at=at, look_seconds=look)
+
+
+def _longer(pause_seconds: float) -> float:
+    return min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
 
 
 def look_in(tracked: Tracked, verdict: ReleaseVerdict, *, at: float, now: datetime) -> float | None:

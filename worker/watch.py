@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 
 import structlog
@@ -33,12 +33,22 @@ from towline.shared.views import Views
 from towline.shared.watchers import SAY_SECONDS, Watchers
 from towline.shared.watching import Selection
 from towline.worker.addresses import Addresses
+from towline.worker.appointments import Appointments
 from towline.worker.drift import drifted
 from towline.worker.election import Election
 from towline.worker.informer import Failed, Message, is_unserved
 from towline.worker.scene import Scene
 from towline.worker.selections import name_of
-from towline.worker.tracked import Question, again, confirmed, is_due, look_in, question_of, verdict_of
+from towline.worker.tracked import (
+    Question,
+    again,
+    awaited,
+    confirmed,
+    is_due,
+    look_in,
+    question_of,
+    verdict_of,
+)
 from towline.worker.watches import Watches
 
 TURN_SECONDS = 0.5  # at most, until the lead is looked at again
@@ -77,7 +87,7 @@ class Watcher:
     addresses: Addresses = field(init=False)
     scene: Scene = field(init=False)
     dirty: set[str] = field(default_factory=set)  # ApplySets whose release is to be judged
-    due: dict[str, float] = field(default_factory=dict)  # the same, at a time
+    due: Appointments = field(default_factory=Appointments)  # the same, at a time
     drifting: set[str] = field(default_factory=set)  # to be looked after by a heal job
     namespaces: set[str] | None = None  # where Releases are watched, None for everywhere
     is_watching: bool = False
@@ -130,7 +140,7 @@ class Watcher:
         if not self.election.holds():
             return TURN_SECONDS
         now = time.monotonic()
-        wake = now if self.dirty or self.drifting else min(self.due.values(), default=now + TURN_SECONDS)
+        wake = now if self.dirty or self.drifting else self.due.next()
         return min(max(wake, self._rest_until) - now, TURN_SECONDS)
 
     def _adjust(self) -> None:
@@ -188,9 +198,7 @@ class Watcher:
         at = time.monotonic()
         if at < self._rest_until:
             return
-        for set_id in [one for one, when in self.due.items() if when <= at]:
-            del self.due[set_id]
-            self.dirty.add(set_id)
+        self.dirty.update(self.due.take(at))
         if not self.dirty and not self.drifting:
             return
         some = set(islice(self.dirty, JUDGED_AT_ONCE))
@@ -221,7 +229,7 @@ class Watcher:
         question = question_of(tracked, verdict, at=at, now=now)
         seconds = look_in(tracked, verdict, at=at, now=now)
         if seconds is not None:
-            self.due[set_id] = at + seconds
+            self.due.set(set_id, at + seconds)
         if question is None or not is_due(tracked.asked, question, tracked.release, at=at):
             return None
         return question
@@ -254,18 +262,15 @@ class Watcher:
         found = {one: before for one, before in same.items() if before.job in waiting}
         for set_id, before in found.items():
             tracked = self.scene.tracked[set_id]
-            tracked.asked = replace(before, version=tracked.release.resource_version, at=at)
-            self._look_at(set_id, at + before.pause_seconds)
+            tracked.asked = awaited(before, tracked.release, at=at)
+            self.due.advance(set_id, at + tracked.asked.look_seconds)
         return set(found)
 
     def _note(self, set_id: str, question: Question, *, job: str, at: float) -> None:
         tracked = self.scene.tracked[set_id]
         tracked.asked = again(tracked.asked, question, tracked.release, job=job, at=at)
-        self._look_at(set_id, at + tracked.asked.pause_seconds)
+        self.due.advance(set_id, at + tracked.asked.pause_seconds)
         log.info("watcher.asked", release=str(name_of(tracked.release)), about=question.about, job=job)
-
-    def _look_at(self, set_id: str, when: float) -> None:
-        self.due[set_id] = min(when, self.due.get(set_id, when))
 
     def _say(self) -> None:
         """Tell the clock that this cluster is watched, once everything in it is known; and what was counted."""

@@ -23,6 +23,7 @@ from towline.worker.tracked import (
     BACK_SECONDS,
     CONFIRM_SECONDS,
     DRIFT_SETTLE_SECONDS,
+    FIRST_PAUSE_SECONDS,
     LONGEST_PAUSE_SECONDS,
     SETTLE_SECONDS,
     STUCK_SECONDS,
@@ -31,6 +32,7 @@ from towline.worker.tracked import (
     Question,
     Tracked,
     again,
+    awaited,
     confirmed,
     followed,
     is_due,
@@ -141,6 +143,12 @@ def test_a_release_is_as_its_objects_are():
 def test_a_release_whose_kinds_are_not_listed_yet_cannot_be_judged():
     tracked = Tracked(release=release(), seen_at=0.0)
     assert verdict_of(tracked, Cache(lambda set_id: {}), at=0.0, now=NOW) == UNSEEN
+
+
+def test_a_release_is_not_judged_while_a_sync_of_it_runs():
+    tracked = followed(None, release(version=105, claim="c2"), now=0.0)
+
+    assert verdict_of(tracked, cache_of(deployment(version=60)), at=0.0, now=NOW) == UNSEEN
 
 
 def synced_again(*, claim_is_seen: bool = True) -> Tracked:
@@ -257,6 +265,41 @@ def test_the_same_question_is_asked_with_growing_pauses_until_the_release_change
     pauses = [after - before for before, after in itertools.pairwise(times)]
     assert pauses[:4] == [2.0, 4.0, 8.0, 16.0]
     assert max(pauses) == LONGEST_PAUSE_SECONDS
+
+
+def test_a_question_whose_job_waits_is_looked_at_with_growing_pauses():
+    one = release()
+    question = Question(about="well", queue=QueueName.BACKGROUND)
+    asked = again(None, question, one, job="job_1", at=0.0)
+    pauses = []
+
+    for _ in range(5):
+        asked = awaited(asked, one, at=asked.at + asked.look_seconds)
+        pauses.append(asked.look_seconds)
+    after_an_event = awaited(asked, release(version=101), at=asked.at + 1)
+
+    assert pauses == [4.0, 8.0, 16.0, LONGEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS]
+    assert after_an_event.look_seconds == LONGEST_PAUSE_SECONDS
+    assert (asked.job, asked.question) == ("job_1", question)
+
+
+def test_a_question_whose_job_came_to_nothing_after_it_waited_is_asked_again_as_soon_as_any():
+    one = release()
+    question = Question(about="well", queue=QueueName.BACKGROUND)
+    waited = awaited(again(None, question, one, job="job_1", at=0.0), one, at=10.0)
+
+    assert not is_due(waited, question, one, at=11.9)
+    assert is_due(waited, question, one, at=12.0)
+    assert again(waited, question, one, job="job_2", at=12.0).look_seconds == FIRST_PAUSE_SECONDS
+
+
+def test_an_event_or_a_failure_does_not_make_the_pauses_longer():
+    one, failed = release(), Question(about="failed", queue=QueueName.URGENT)
+    well = again(None, Question(about="well", queue=QueueName.BACKGROUND), one, job="job_1", at=0.0)
+
+    assert awaited(well, release(version=101), at=0.5).look_seconds == FIRST_PAUSE_SECONDS
+    urgent = again(None, failed, one, job="job_1", at=0.0)
+    assert awaited(urgent, one, at=60.0).look_seconds == FIRST_PAUSE_SECONDS
 
 
 def test_time_alone_is_waited_for_until_the_deadline():
