@@ -9,6 +9,7 @@ Redis keys:
     towline:number     string   counter behind job ids; an id is never used twice
     towline:outbox     hash     job id -> Parked as signed JSON: every job that has not ended
     towline:due        zset     job id of the outbox -> time, by Redis' clock, at which it is to be tried again
+    towline:words      set      those of them that write an operator's word: few, and looked for after each sync
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from towline.shared.wanted import Wanted, Wishes
 NUMBER = "towline:number"
 OUTBOX = "towline:outbox"
 DUE = "towline:due"
+WORDS = "towline:words"
 
 RESULT_TTL_SECONDS = 3600
 FAILURE_TTL_SECONDS = 7 * 24 * 3600
@@ -91,6 +93,7 @@ class Queue:
         self.wishes = Wishes(broker, secret_key)
         self._seal = Seal(secret_key)
         self._stamp = Stamp(secret_key, purpose="parked job")
+        self._known: dict[bytes, tuple[bytes, Parked]] = {}  # what `outbox` last read
         self._queues = {
             name: RqQueue(name.value, connection=broker.redis, serializer=JSONSerializer)
             for name in QueueName
@@ -179,6 +182,7 @@ class Queue:
                 pipe.multi()  # as above
                 pipe.hdel(OUTBOX, identifier)
                 pipe.zrem(DUE, identifier)
+                pipe.srem(WORDS, identifier)
                 # Where a worker for one queue alone has a job between taking and starting it.
                 pipe.lrem(self._queues[parked.queue].intermediate_queue_key, 0, identifier)
                 self._push(parked.model_copy(update={"parked_at": time.time()}), new, pipe)
@@ -190,17 +194,27 @@ class Queue:
         with self.broker.guard(), self.broker.redis.pipeline(transaction=True) as pipe:
             pipe.hset(OUTBOX, identifier, self._stamp.on(parked.model_dump_json()))
             pipe.zadd(DUE, {identifier: at})
+            if parked.job is JobName.STEER:
+                pipe.sadd(WORDS, identifier)
             pipe.execute()
 
     def hurry(self, labels: Iterable[str]) -> bool:
-        """Have jobs with these labels that are to be tried again later tried at the clock's next turn; whether there are any."""
+        """Have operators' words with these labels that wait tried at the clock's next turn; whether there are any."""
         wanted = {_unnumbered(job_id(label, 0)) for label in labels}
         with self.broker.guard():
-            later = [raw.decode() for raw in self.broker.redis.zrange(DUE, 0, -1)]
-            found = [identifier for identifier in later if _unnumbered(identifier) in wanted]
-            if found:  # xx: the clock may have had them tried meanwhile
-                self.broker.redis.zadd(DUE, dict.fromkeys(found, 0.0), xx=True)
-        return bool(found)
+            words = [raw.decode("utf-8", "replace") for raw in self.broker.redis.smembers(WORDS)]
+            asked = [identifier for identifier in words if _unnumbered(identifier) in wanted]
+            waiting = [self._hurry(identifier) for identifier in asked]  # all of them
+        return any(waiting)
+
+    def _hurry(self, identifier: str) -> bool:
+        """Whether it still waits; another version of us may have had it tried, which does not know WORDS."""
+        redis = self.broker.redis
+        if redis.zscore(DUE, identifier) is None:
+            redis.srem(WORDS, identifier)
+            return False
+        redis.zadd(DUE, {identifier: 0.0}, xx=True)  # xx: the clock may have had it tried meanwhile
+        return True
 
     def parked(self, identifier: str) -> Parked | None:
         """What the outbox holds under an id; raises AccessError when that is not ours."""
@@ -209,16 +223,19 @@ class Queue:
         return self._unparked(body) if body else None
 
     def outbox(self) -> Outbox:
-        """Every job that has not ended."""
+        """Every job that has not ended. Those that are as they were the last time are not read anew: thousands may wait."""
         with self.broker.guard():
             raw = self.broker.redis.hgetall(OUTBOX)
-        parked: dict[str, Parked] = {}
+        known, self._known = self._known, {}
         foreign = set()
         for name, body in raw.items():
+            before = known.get(name)
             try:
-                parked[name.decode("utf-8", "replace")] = self._unparked(body)
+                one = before[1] if before and before[0] == body else self._unparked(body)
+                self._known[name] = (body, one)
             except AccessError:
                 foreign.add(name)
+        parked = {name.decode("utf-8", "replace"): one for name, (_, one) in self._known.items()}
         return Outbox(parked=parked, foreign=frozenset(foreign))
 
     def drop_foreign(self, outbox: Outbox) -> None:
@@ -289,6 +306,7 @@ class Queue:
         with self.broker.guard(), self.broker.redis.pipeline(transaction=True) as pipe:
             pipe.hdel(OUTBOX, identifier)
             pipe.zrem(DUE, identifier)
+            pipe.srem(WORDS, identifier)
             pipe.execute()
 
     def depths(self) -> dict[QueueName, int]:

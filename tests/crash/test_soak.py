@@ -13,7 +13,7 @@ from parts.redis import RedisServer
 from parts.soak import World
 
 from towline.shared.ledger import Verdict
-from towline.shared.queue import DUE, OUTBOX
+from towline.shared.queue import DUE, OUTBOX, WORDS
 
 SECONDS = float(os.environ.get("SECONDS", "15"))
 SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(10_000))
@@ -70,6 +70,7 @@ def waiting(towline):
     where = {
         "outbox": redis.hkeys(OUTBOX),
         "due": redis.zrange(DUE, 0, -1),
+        "words": redis.smembers(WORDS),
         "leases": list(redis.scan_iter("towline:lease:*")),
         "queues": [key for key in redis.scan_iter("rq:queue:*") if redis.llen(key)],
         "syncing": [str(view.name) for view in towline.tools.views.list() if view.syncing],

@@ -11,6 +11,7 @@ from towline.shared.jobs import (
     QueueName,
     SteerArguments,
     Steering,
+    conclude_call,
     refs_call,
     steer_call,
     steer_labels,
@@ -18,7 +19,7 @@ from towline.shared.jobs import (
 )
 from towline.shared.ledger import NewDelivery, Verdict
 from towline.shared.model import Push, ReleaseName, Revision, Trigger
-from towline.shared.queue import DUE, OUTBOX, Parked
+from towline.shared.queue import DUE, OUTBOX, WORDS, Parked
 from towline.shared.wanted import Wanted
 from towline.shared.watchers import Watchers
 from towline.worker.clock import LOOKED, RUNS, SWEEP_SECONDS, TURN_SECONDS, WATCHED_SECONDS, Clock, is_beating
@@ -168,6 +169,25 @@ def test_where_a_watcher_is_active_a_release_is_judged_seldom(engine, clock):
     assert len(waiting(engine, QueueName.BACKGROUND)) == 2
 
 
+def test_a_judgement_that_a_watcher_asked_for_and_that_waits_is_not_asked_for_again(engine, clock):
+    engine.deploy({"services/orders/app.yaml": config_map("orders")})
+    Watchers(engine.tools.broker).alive("test", "me")
+    clock.judge(1000.0)
+    (asked,) = engine.tools.queue.enqueue([conclude_call("staging/orders", revision="a" * 40)])
+
+    clock.judge(1000.0 + WATCHED_SECONDS + 1)
+    once = waiting(engine, QueueName.BACKGROUND)
+    rerun = engine.tools.queue.again(asked, engine.tools.queue.parked(asked))  # its worker died
+    clock.judge(1000.0 + 2 * WATCHED_SECONDS + 2)
+    twice = waiting(engine, QueueName.BACKGROUND)
+    engine.tools.queue.ended(rerun)
+    clock.judge(1000.0 + 3 * WATCHED_SECONDS + 3)
+
+    assert once == [asked]
+    assert twice == [asked, rerun]
+    assert len(waiting(engine, QueueName.BACKGROUND)) == 3
+
+
 def test_what_the_clock_repeats_is_not_tried_again_by_itself(engine, clock, git_server):
     git_server.stop()
     (identifier,) = engine.tools.queue.enqueue([refs_call("shop")])
@@ -178,6 +198,19 @@ def test_what_the_clock_repeats_is_not_tried_again_by_itself(engine, clock, git_
 
     assert engine.tools.queue.parked(identifier) is None
     assert engine.tools.broker.redis.zcard(DUE) == 0
+
+
+def test_a_parked_job_that_others_change_after_it_was_read_is_not_taken_for_what_it_was(engine):
+    first, second = enqueue_sync(engine), enqueue_sync(engine)
+    redis, queue = engine.tools.broker.redis, engine.tools.queue
+    before = queue.outbox().parked
+
+    redis.hset(OUTBOX, first, redis.hget(OUTBOX, first).replace(b"orders", b"others"))
+    after = queue.outbox()
+
+    assert set(before) == {first, second}
+    assert after.foreign == {first.encode()}
+    assert after.parked == {second: before[second]}
 
 
 def test_what_others_put_into_the_outbox_is_dropped_and_never_run(engine, clock):
@@ -351,3 +384,26 @@ def test_jobs_that_are_hurried_are_due_whatever_they_were_to_wait_and_no_others_
     assert hurried == [True, True]
     assert sorted(queue.due(now=time.time())) == sorted([orders, long])
     assert not queue.hurry(steer_labels("staging/cart"))
+
+
+def test_an_operators_word_that_has_its_turn_is_not_hurried_any_more(engine):
+    queue = engine.tools.queue
+    word = SteerArguments(release="staging/orders", action=Steering.SUSPEND, operator="ada")
+    again, ended = queue.enqueue([steer_call(word), steer_call(word)])
+    for identifier in (again, ended):
+        queue.later(identifier, queue.parked(identifier), at=time.time() + SWEEP_SECONDS)
+    assert queue.hurry(steer_labels(word.release))
+
+    queue.again(again, queue.parked(again))
+    queue.ended(ended)
+
+    assert not queue.hurry(steer_labels(word.release))
+
+
+def test_a_word_of_which_only_its_mark_is_left_is_none(engine):
+    redis = engine.tools.broker.redis
+    stale = f"{steer_labels('staging/orders')[0]}_1"
+    redis.sadd(WORDS, stale, b"\xff")
+
+    assert not engine.tools.queue.hurry(steer_labels("staging/orders"))
+    assert redis.smembers(WORDS) == {b"\xff"}
