@@ -275,19 +275,19 @@ def _annotations(
 
 def _claimed(release: Release, annotations: dict[str, str | None], pin: str) -> Object:
     """A Release as it was read, with these annotations and this pin; put in its place, it takes an API server less than a patch."""
-    metadata, spec = release.rest["metadata"], release.rest["spec"]
-    merged = {**annotations_of(release.rest), **annotations}
-    return {
+    merged = {**release.annotations, **annotations}
+    claimed = {
+        **release.rest,
         "apiVersion": RELEASE.api_version,
         "kind": RELEASE.kind,
         "metadata": {
-            **metadata,
+            **metadata_of(release.rest),
             "resourceVersion": release.resource_version,
             "annotations": {name: text for name, text in merged.items() if text is not None},
             "labels": {**labels_of(release.rest), APPLYSET_ID: applyset_id(release.name, release.namespace)},
         },
-        "spec": {**spec, "pinned": pin} if pin else spec,
     }
+    return {**claimed, "spec": {**claimed.get("spec", {}), "pinned": pin}} if pin else claimed
 
 
 def _words(text: str | None) -> set[str]:

@@ -225,7 +225,7 @@ class Release:
     pinned: str
     status: ReleaseStatus
     annotations: Mapping[str, str]
-    rest: Object = field(default_factory=dict)
+    rest: Object
     is_held: bool = False
     held_since: float = field(default=0.0, compare=False)
 
@@ -250,6 +250,7 @@ def release_of(object: Object, *, is_held: bool = False) -> Release:
     metadata = metadata_of(object)
     spec = object.get("spec") or {}
     own = {name: value for name, value in metadata.items() if name != "managedFields"}
+    rest = {"metadata": own, **({"spec": spec} if "spec" in object else {})}
     return Release(
         name=str(metadata.get("name") or ""),
         namespace=str(metadata.get("namespace") or ""),
@@ -260,7 +261,7 @@ def release_of(object: Object, *, is_held: bool = False) -> Release:
         pinned=str(spec.get("pinned") or ""),
         status=_status(object),
         annotations=dict(annotations_of(object)),
-        rest={"metadata": own, "spec": spec},
+        rest=rest,
         is_held=is_held,
     )
 

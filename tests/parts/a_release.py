@@ -36,6 +36,7 @@ def plain_release(status: ReleaseStatus, *, name: str = "orders", namespace: str
         pinned="",
         status=status,
         annotations={},
+        rest={},
     )
 
 

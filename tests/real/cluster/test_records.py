@@ -77,6 +77,8 @@ def test_a_claim_leaves_what_others_have_written(cluster: Cluster, records: Reco
     claim(records, owner, read(records, owner), token="token-2")
 
     found = cluster.get(RELEASE, "orders", owner.namespace)
+    none = {"metadata": {"finalizers": None}}
+    cluster.merge_patch(RELEASE, "orders", owner.namespace, none, manager="kubectl")
     assert found is not None
     metadata = found["metadata"]
     assert (metadata["labels"]["team"], metadata["annotations"]["note"]) == ("a", "ask Ada")
@@ -86,7 +88,18 @@ def test_a_claim_leaves_what_others_have_written(cluster: Cluster, records: Reco
     assert "f:suspended" in owned["kubectl"]["f:spec"]
     assert "f:team" not in owned[APPLYSET_MANAGER]["f:metadata"]["f:labels"]
 
-    cluster.merge_patch(RELEASE, "orders", owner.namespace, {"metadata": {"finalizers": None}})
+
+def test_an_operators_edit_between_a_read_and_a_claim_costs_the_claim_and_stays(
+    records: Records, owner: Owner
+):
+    claim(records, owner)
+    seen = read(records, owner)
+    records.set_spec(seen, suspended=True)
+
+    with pytest.raises(Conflict):
+        claim(records, owner, seen, token="token-2")
+
+    assert read(records, owner).suspended
 
 
 def test_one_of_two_claims_of_the_same_state_is_lost(records: Records, owner: Owner):
