@@ -79,16 +79,16 @@ def changes_of(tools: Tools, repository: Repository, arguments: PushArguments, t
     digests: dict[str, str] = {}
     depends: dict[str, tuple[str, ...]] = {}
     for environment in environments:
+        place = f"{environment.name}/"
         inputs = all_inputs_in(tools, tree, repository, environment)
+        digests |= {place + name: one.digest for name, one in inputs.items()}
         for name, service in services_in(tree, repository, environment).items():
-            release = f"{environment.name}/{name}"
-            digests[release] = inputs[name].digest
             if service.depends_on:
-                depends[release] = tuple(f"{environment.name}/{one}" for one in service.depends_on)
+                depends[place + name] = tuple(place + one for one in service.depends_on)
     known = tools.views.handled(repository.name, arguments.ref)
     before = known if known is not None else _recorded(tools, repository, arguments.ref, environments)
     changed = tuple(name for name, digest in digests.items() if before.get(name) != digest)
-    removed = tuple(name for name in before if name != TIP and name not in digests)
+    removed = tuple(sorted(before.keys() - digests.keys() - {TIP}))
     tip_before = known.get(TIP, "") if known is not None else None
     return Changes(digests=digests, changed=changed, removed=removed, before=tip_before, depends=depends)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -80,12 +80,11 @@ def all_inputs_in(
     renderers = {service.renderer for service in services.values()} - {Renderer.PLAIN}
     settings = (_settings(environment), *(tools.programs.version(one) for one in sorted(renderers)))
     before = _INPUTS.known(place)
-    is_comparable = before is not None and before.services is services and before.settings == settings
-    known = _untouched(tree, before) if before and is_comparable else {}
-    inputs = {
-        name: known.get(name) or inputs_in(tools, tree, service, environment)
-        for name, service in services.items()
-    }
+    if before is not None and before.services is services and before.settings == settings:
+        known, stale = before.inputs, _touched(tree, before)
+    else:
+        known, stale = {}, services
+    inputs = {**known, **{name: inputs_in(tools, tree, services[name], environment) for name in stale}}
     _INPUTS.keep(place, _Read(root=_root(tree), services=services, settings=settings, inputs=inputs))
     return inputs
 
@@ -122,17 +121,17 @@ def _lists_the_same(tree: Tree, root: str) -> bool:
     return team is None or team.path not in edited
 
 
-def _untouched(tree: Tree, before: _Read) -> Mapping[str, Inputs]:
-    """The inputs, by service, of which no edit since has changed a file."""
+def _touched(tree: Tree, before: _Read) -> Iterable[str]:
+    """The services of which an edit since has changed a file; all, where it cannot be told."""
     edited = tree.edited(before.root)
     if edited is None:
-        return {}
+        return before.services
     touched = edited.union(*(_folders_of(path) for path in edited))
-    return {
-        name: inputs
+    return [
+        name
         for name, inputs in before.inputs.items()
-        if before.services[name].path not in touched and edited.isdisjoint(inputs.paths)
-    }
+        if before.services[name].path in touched or not edited.isdisjoint(inputs.paths)
+    ]
 
 
 def _folders_of(path: str) -> set[str]:
