@@ -143,17 +143,22 @@ def test_a_forged_job_does_nothing_and_the_worker_goes_on(towline, tmp_path):
     assert len(towline.workers()) >= 3
 
 
-def test_a_malformed_job_is_set_aside_and_the_worker_goes_on(towline):
+def test_malformed_jobs_end_the_workers_that_take_them_and_others_go_on(towline):
     redis = towline.tools.broker.redis
-    towline.start("worker")
-    redis.hset("rq:job:poisoned", mapping={"data": "x", "created_at": "not a time", "status": "queued"})
-    redis.rpush("rq:queue:syncs", "poisoned")
+    malformed = ({"status": "nonsense"}, {"result_ttl": "soon"}, {"created_at": "not a time"})
+    for number, fields in enumerate(malformed):
+        good = {"data": "x", "created_at": "2026-11-24T12:00:00.000000Z", "status": "queued"}
+        redis.hset(f"rq:job:poisoned_{number}", mapping={**good, **fields})
+        redis.rpush("rq:queue:syncs", f"poisoned_{number}")
+    worker = towline.start("worker")
+    eventually(lambda: worker.log.read_text().count("program.ended") >= 2, within=20)
 
     revision = towline.origin.commit({ORDERS: config_map("orders")})
     towline.deliver(revision)
 
     towline.eventually_at("orders", revision, within=20)
     eventually(lambda: len(towline.workers()) >= 3, within=10)
+    assert redis.llen("rq:queue:syncs") == 0
 
 
 def test_two_clocks_do_the_work_of_one(towline):
