@@ -35,13 +35,14 @@ from installation import Installation
 from machine import machine, memory_mib
 from parts.control_plane import ControlPlane
 from parts_of_a_run import parts_of_a_run
-from raw import RawLimit
+from raw import RELEASES, SECRETS, RawLimit
 from watching import Watch
 from workload import manifest, names, objects, path_of
 
 WITHIN_SECONDS = 1200.0  # an install of 5,000 services takes some ten minutes
 MAIN = "main"  # the environment that is pushed to
 AFTERWARDS = ("judge", "conclude")  # a job of its own, once it is applied
+SETTLED_SECONDS = 3.0  # the controllers have done what 100 new Deployments ask of them
 UNCHANGED = 25  # pushes that change nothing deployed
 COMPARED = 100  # services, with which more of them are compared
 WRITES = ("apply", "create", "update", "patch", "delete")  # the verbs of requests that write
@@ -146,6 +147,9 @@ def measure(round: Round, report: Report, *, repeat: int, singles: int, redis_pi
         ["processes, with Redis", "PSS", "RSS"],
         [str(memory["processes"]), str(memory["pss"]), str(memory["rss"])],
     ]
+    report.details[f"The least writes until a sync is recorded, {services} services, ms"] = recorded(
+        round, {INSTALL: installs, ALL: everything}
+    )
 
 
 def measure_one(round: Round, report: Report, singles: int) -> list[float]:
@@ -165,10 +169,11 @@ def measure_one(round: Round, report: Report, singles: int) -> list[float]:
 
 def measure_growth(round: Round, report: Report, singles: int) -> None:
     """One install, then pushes that change one service."""
-    limit = raw_install(round, f"raw-{round.services}")
     installed = round.install(MAIN)
+    found = measure_one(round, report, singles)
+    limit = raw_install(round, f"raw-{round.services}")  # last, as its objects keep the controllers busy
     report.figures += [
-        figure(ONE, round.services, measure_one(round, report, singles)),
+        figure(ONE, round.services, found),
         figure(INSTALL, round.services, [installed], limit),
     ]
 
@@ -219,6 +224,44 @@ def raw_limits(round: Round, repeat: int) -> dict[str, float]:
         "install": statistics.median(install),
         "all": statistics.median(everything),
         "one": statistics.median(one),
+    }
+
+
+def recorded(round: Round, samples: dict[str, list[float]]) -> list[list[str]]:
+    """The least writes until a sync is recorded, in a bare loop while Towline is stopped; and how far from it we are."""
+    like = {what: _record_of(round, space) for what, space in _places(round).items()}
+    round.installation.towline.stop()
+    rows = [["what", "in a bare loop", "by Towline", "ratio", "samples"]]
+    first = [(name, objects(name, 1)) for name in round.names]
+    limits: dict[str, list[float]] = {INSTALL: [], ALL: []}
+    for number in range(len(samples[ALL])):
+        namespace = f"recorded-{round.services}-{number}"
+        round.raw.make_namespace(namespace)
+        round.raw.releases.clear()
+        changed = [(name, [_deployment(name, 2)]) for name in round.names]
+        for what, services in ((INSTALL, first), (ALL, changed)):
+            limits[what].append(round.raw.record(services, **like[what], namespace=namespace))
+            time.sleep(SETTLED_SECONDS)
+    for what, ours in samples.items():
+        limit, median = statistics.median(limits[what]), statistics.median(ours)
+        ratio = f"{median / limit:.1f}"
+        rows.append([what, milliseconds(limit), milliseconds(median), ratio, str(len(limits[what]))])
+    return rows
+
+
+def _places(round: Round) -> dict[str, str]:
+    """Where a Release is that was installed just now, and where one is with a history."""
+    *_, newest = round.installation.namespaces.values()
+    return {INSTALL: newest, ALL: round.installation.namespaces[MAIN]}
+
+
+def _record_of(round: Round, namespace: str) -> dict[str, Any]:
+    """A Release there, and a Secret with a stored revision."""
+    release = round.plane.request("GET", f"{RELEASES.format(namespace)}/{round.names[0]}")
+    stored = release["status"]["stored"][0]["name"]
+    return {
+        "like": release,
+        "secret": round.plane.request("GET", f"{SECRETS.format(namespace)}/{stored}"),
     }
 
 
