@@ -109,8 +109,9 @@ class Figure:
 
 def _ratios(goal: Goal) -> str:
     """What the limits are as ratios to the raw limit of the machine that they were set for."""
-    limits = [goal.must, *([goal.aim] if goal.aim is not None else [])]
-    return ", ".join(f"{limit / goal.raw:.1f}" for limit in limits) if goal.raw else ""
+    if goal.raw is None:
+        return ""
+    return ", ".join(f"{limit / goal.raw:.1f}" for limit in (goal.must, goal.aim) if limit is not None)
 
 
 @dataclass(slots=True, kw_only=True)

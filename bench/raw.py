@@ -13,14 +13,21 @@ import base64
 import json
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import urllib3
 import yaml
 from parts.control_plane import ControlPlane
 from workload import Object
+
+from towline.shared.cluster import APPLY_PATCH
+from towline.shared.cluster_session import JSON
+from towline.shared.release import CLAIM, RELEASE
+from towline.shared.stored_revisions import SECRET
 
 THREADS = 8  # 4 to 16 were equally fast
 PATHS = {
@@ -30,11 +37,8 @@ PATHS = {
     "Ingress": "/apis/networking.k8s.io/v1/namespaces/{}/ingresses/{}",
 }
 
-
-RELEASES = "/apis/towline.dev/v1alpha1/namespaces/{}/releases"
-SECRETS = "/api/v1/namespaces/{}/secrets"
-
 Service = tuple[str, Sequence[Object]]  # a name, and what changed of its objects
+Item = TypeVar("Item")
 
 
 class RawLimit:
@@ -44,12 +48,9 @@ class RawLimit:
         cluster = yaml.safe_load(plane.kubeconfig.read_text())["clusters"][0]["cluster"]
         authority = _authority(cluster, plane.kubeconfig.parent / "bench-ca.pem")
         self._plane = plane
-        self.releases: dict[str, Object] = {}  # those that `record` has made, as they are now
+        self._releases: dict[str, Object] = {}  # by its path, each that `record` has made, as it is now
         self._pool = urllib3.PoolManager(maxsize=THREADS, ca_certs=authority)
-        self._headers = {
-            "Authorization": f"Bearer {plane.token}",
-            "Content-Type": "application/apply-patch+yaml",
-        }
+        self._headers = {"Authorization": f"Bearer {plane.token}"}
 
     def make_namespace(self, name: str) -> None:
         """Where a run of it applies."""
@@ -65,67 +66,66 @@ class RawLimit:
             )
             for one in objects
         ]
-        with ThreadPoolExecutor(THREADS) as pool:
-            list(pool.map(self._warm, range(THREADS)))
-            started = time.perf_counter()
-            list(pool.map(self._send, requests))
-            return time.perf_counter() - started
+        return self._timed(self._apply, requests)
 
     def record(self, services: Sequence[Service], *, like: Object, secret: Object, namespace: str) -> float:
         """Apply the objects of each service between the writes of its record; returns seconds.
 
         `like`: a Release, and `secret`: a stored revision, whose size each record has. A Release that is there is claimed.
         """
+        return self._timed(partial(self._record, like, secret, namespace), services)
+
+    def _timed(self, send: Callable[[Item], object], items: Sequence[Item]) -> float:
         with ThreadPoolExecutor(THREADS) as pool:
             list(pool.map(self._warm, range(THREADS)))
             started = time.perf_counter()
-            list(pool.map(lambda one: self._record(one, like, secret, namespace), services))
+            list(pool.map(send, items))
             return time.perf_counter() - started
-
-    def _record(self, service: Service, like: Object, secret: Object, namespace: str) -> None:
-        name, objects = service
-        releases = RELEASES.format(namespace)
-        release = self.releases.get(name)
-        metadata = {"annotations": {**like["metadata"]["annotations"], "towline.dev/claim": uuid.uuid4().hex}}
-        if release is None:
-            body = {**_kind_of(like), "metadata": {"name": name, **metadata}, "spec": {}}
-            release = self._sent("POST", releases, body)
-        else:
-            own = {key: release["metadata"][key] for key in ("name", "uid", "resourceVersion")}
-            body = {**_kind_of(like), "metadata": {**own, **metadata}, "spec": {}}
-            release = self._sent("PUT", f"{releases}/{name}", body)
-        stored = {"name": f"towline.{name}.{uuid.uuid4().hex[:10]}"}
-        kept = {key: secret[key] for key in ("apiVersion", "kind", "type", "immutable", "data")}
-        self._sent("POST", SECRETS.format(namespace), {**kept, "metadata": stored})
-        for one in objects:
-            self._send((PATHS[one["kind"]].format(namespace, name), json.dumps(one).encode()))
-        own = {key: release["metadata"][key] for key in ("name", "uid", "resourceVersion")}
-        status = {**like["status"], "message": uuid.uuid4().hex}
-        body = {**_kind_of(like), "metadata": own, "status": status}
-        self.releases[name] = self._sent("PUT", f"{releases}/{name}/status", body)
-
-    def _sent(self, method: str, path: str, body: Object) -> Object:
-        headers = {**self._headers, "Content-Type": "application/json"}
-        url = f"{self._plane.url}{path}?fieldManager=bench"
-        answer = self._pool.request(method, url, body=json.dumps(body).encode(), headers=headers)
-        if answer.status not in (200, 201):
-            raise RuntimeError(f"{method} {path} answered {answer.status}: {answer.data[:300]!r}")
-        found: Object = json.loads(answer.data)
-        return found
 
     def _warm(self, _: int) -> None:
         self._pool.request("GET", f"{self._plane.url}/version", headers=self._headers)
 
-    def _send(self, request: tuple[str, bytes]) -> None:
+    def _apply(self, request: tuple[str, bytes]) -> None:
         path, body = request
-        url = f"{self._plane.url}{path}?fieldManager=bench&force=true"
-        answer = self._pool.request("PATCH", url, body=body, headers=self._headers)
+        self._send("PATCH", f"{path}?fieldManager=bench&force=true", body, content_type=APPLY_PATCH)
+
+    def _record(self, like: Object, secret: Object, namespace: str, service: Service) -> None:
+        name, objects = service
+        path = RELEASE.path(name, namespace)
+        release = self._claimed(path, name, like, namespace)
+        stored = {**secret, "metadata": {"name": f"towline.{name}.{uuid.uuid4().hex[:10]}"}}
+        self._write("POST", SECRET.path(namespace=namespace), stored)
+        for one in objects:
+            self._apply((PATHS[one["kind"]].format(namespace, name), json.dumps(one).encode()))
+        self._releases[path] = self._write("PUT", f"{path}/status", {**like, "metadata": _fence(release)})
+
+    def _claimed(self, path: str, name: str, like: Object, namespace: str) -> Object:
+        annotations = {**like["metadata"]["annotations"], CLAIM: uuid.uuid4().hex}
+        known = self._releases.get(path)
+        own = _fence(known) if known else {"name": name}
+        claimed = {**like, "metadata": {**own, "annotations": annotations}, "spec": {}, "status": {}}
+        if known:
+            return self._write("PUT", path, claimed)
+        return self._write("POST", RELEASE.path(namespace=namespace), claimed)
+
+    def _write(self, method: str, path: str, body: Object) -> Object:
+        answer = self._send(
+            method, f"{path}?fieldManager=bench", json.dumps(body).encode(), content_type=JSON
+        )
+        found: Object = json.loads(answer)
+        return found
+
+    def _send(self, method: str, target: str, body: bytes, *, content_type: str) -> bytes:
+        headers = {**self._headers, "Content-Type": content_type}
+        answer = self._pool.request(method, self._plane.url + target, body=body, headers=headers)
         if answer.status not in (200, 201):
-            raise RuntimeError(f"{path} answered {answer.status}: {answer.data[:300]!r}")
+            raise RuntimeError(f"{method} {target} answered {answer.status}: {answer.data[:300]!r}")
+        return answer.data
 
 
-def _kind_of(object: Object) -> Object:
-    return {"apiVersion": object["apiVersion"], "kind": object["kind"]}
+def _fence(release: Object) -> Object:
+    """What of its metadata names one version of a Release."""
+    return {key: release["metadata"][key] for key in ("name", "uid", "resourceVersion")}
 
 
 def _authority(cluster: dict[str, str], file: Path) -> str:

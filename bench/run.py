@@ -35,9 +35,12 @@ from installation import Installation
 from machine import machine, memory_mib
 from parts.control_plane import ControlPlane
 from parts_of_a_run import parts_of_a_run
-from raw import RELEASES, SECRETS, RawLimit
+from raw import RawLimit
 from watching import Watch
 from workload import manifest, names, objects, path_of
+
+from towline.shared.release import RELEASE
+from towline.shared.stored_revisions import SECRET
 
 WITHIN_SECONDS = 1200.0  # an install of 5,000 services takes some ten minutes
 MAIN = "main"  # the environment that is pushed to
@@ -233,12 +236,11 @@ def recorded(round: Round, samples: dict[str, list[float]]) -> list[list[str]]:
     round.installation.towline.stop()
     rows = [["what", "in a bare loop", "by Towline", "ratio", "samples"]]
     first = [(name, objects(name, 1)) for name in round.names]
+    changed = [(name, [_deployment(name, 2)]) for name in round.names]
     limits: dict[str, list[float]] = {INSTALL: [], ALL: []}
     for number in range(len(samples[ALL])):
         namespace = f"recorded-{round.services}-{number}"
         round.raw.make_namespace(namespace)
-        round.raw.releases.clear()
-        changed = [(name, [_deployment(name, 2)]) for name in round.names]
         for what, services in ((INSTALL, first), (ALL, changed)):
             limits[what].append(round.raw.record(services, **like[what], namespace=namespace))
             time.sleep(SETTLED_SECONDS)
@@ -257,12 +259,9 @@ def _places(round: Round) -> dict[str, str]:
 
 def _record_of(round: Round, namespace: str) -> dict[str, Any]:
     """A Release there, and a Secret with a stored revision."""
-    release = round.plane.request("GET", f"{RELEASES.format(namespace)}/{round.names[0]}")
+    release = round.plane.request("GET", RELEASE.path(round.names[0], namespace))
     stored = release["status"]["stored"][0]["name"]
-    return {
-        "like": release,
-        "secret": round.plane.request("GET", f"{SECRETS.format(namespace)}/{stored}"),
-    }
+    return {"like": release, "secret": round.plane.request("GET", SECRET.path(stored, namespace))}
 
 
 def raw_install(round: Round, namespace: str) -> float:
