@@ -180,9 +180,7 @@ class Queue:
             new = job_id(parked.label, self.number(1))
             with self.broker.redis.pipeline(transaction=True) as pipe:
                 pipe.multi()  # as above
-                pipe.hdel(OUTBOX, identifier)
-                pipe.zrem(DUE, identifier)
-                pipe.srem(WORDS, identifier)
+                _forget(identifier, pipe)
                 # Where a worker for one queue alone has a job between taking and starting it.
                 pipe.lrem(self._queues[parked.queue].intermediate_queue_key, 0, identifier)
                 self._push(parked.model_copy(update={"parked_at": time.time()}), new, pipe)
@@ -304,9 +302,7 @@ class Queue:
     def ended(self, identifier: str) -> None:
         """A job has ended, in whatever way: nobody needs to run it again."""
         with self.broker.guard(), self.broker.redis.pipeline(transaction=True) as pipe:
-            pipe.hdel(OUTBOX, identifier)
-            pipe.zrem(DUE, identifier)
-            pipe.srem(WORDS, identifier)
+            _forget(identifier, pipe)
             pipe.execute()
 
     def depths(self) -> dict[QueueName, int]:
@@ -325,6 +321,13 @@ class Queue:
                 parked = self.parked(first[0]) if first else None
                 ages[name] = max(0.0, now - parked.parked_at) if parked else 0.0
         return ages
+
+
+def _forget(identifier: str, pipe: Pipe) -> None:
+    """Take a job out of wherever it is parked; part of the caller's transaction."""
+    pipe.hdel(OUTBOX, identifier)
+    pipe.zrem(DUE, identifier)
+    pipe.srem(WORDS, identifier)
 
 
 def _unnumbered(identifier: str) -> str:

@@ -276,12 +276,14 @@ def _annotations(
 def _claimed(release: Release, annotations: dict[str, str | None], pin: str) -> Object:
     """A Release as it was read, with these annotations and this pin; put in its place, it takes an API server less than a patch."""
     merged = {**release.annotations, **annotations}
+    # Left out, they stay as they are; sent, an API server reads them once more.
+    metadata = {name: value for name, value in metadata_of(release.rest).items() if name != "managedFields"}
     claimed = {
         **release.rest,
         "apiVersion": RELEASE.api_version,
         "kind": RELEASE.kind,
         "metadata": {
-            **metadata_of(release.rest),
+            **metadata,
             "resourceVersion": release.resource_version,
             "annotations": {name: text for name, text in merged.items() if text is not None},
             "labels": {**labels_of(release.rest), APPLYSET_ID: applyset_id(release.name, release.namespace)},

@@ -249,8 +249,6 @@ def release_of(object: Object, *, is_held: bool = False) -> Release:
     """A Release as answered. Raises ClusterError for a status that is not of our form."""
     metadata = metadata_of(object)
     spec = object.get("spec") or {}
-    own = {name: value for name, value in metadata.items() if name != "managedFields"}
-    rest = {"metadata": own, **({"spec": spec} if "spec" in object else {})}
     return Release(
         name=str(metadata.get("name") or ""),
         namespace=str(metadata.get("namespace") or ""),
@@ -261,7 +259,7 @@ def release_of(object: Object, *, is_held: bool = False) -> Release:
         pinned=str(spec.get("pinned") or ""),
         status=_status(object),
         annotations=dict(annotations_of(object)),
-        rest=rest,
+        rest={name: object[name] for name in ("metadata", "spec") if name in object},
         is_held=is_held,
     )
 

@@ -226,7 +226,7 @@ class Views:
         """Inputs digest of each release at the last handled tip of a ref; None when that is not known (any more)."""
         with self._broker.guard():
             raw = self._redis.hgetall(handled_key(repository, ref))
-        return dict(zip(map(bytes.decode, raw), map(bytes.decode, raw.values()), strict=True)) or None
+        return {name.decode(): digest.decode() for name, digest in raw.items()} or None
 
     def handle_first(self, repository: str, ref: str, digests: Mapping[str, str], *, pipe: Pipe) -> None:
         """Remember all that was compared with the Releases themselves; part of the caller's transaction."""

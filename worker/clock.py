@@ -17,7 +17,7 @@ import secrets
 import signal
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import structlog
@@ -165,7 +165,9 @@ class Clock:
         """
         verifying = self.tools.views.verifying()
         active = Watchers(self.tools.broker).active(self.tools.config.clusters) if verifying else set()
-        watched = _in_clusters(self.tools.config, verifying, active)
+        environments = {name.partition("/")[0] for name in verifying}
+        seen = {one for one in environments if _cluster_of(self.tools.config, one) in active}
+        watched = {name for name in verifying if name.partition("/")[0] in seen}
         first_seen = {name: (now, "") for name in watched}
         self.judging = {name: one for name, one in (first_seen | self.judging).items() if name in verifying}
         waiting = self.tools.queue.waiting([job for _, job in self.judging.values() if job])
@@ -175,20 +177,23 @@ class Clock:
             if self._is_due(name, now, WATCHED_SECONDS if name in watched else JUDGE_SECONDS, waiting)
         ]
         if due:
-            asked = self._asked() if watched.intersection(due) else {}
-            self.judging.update({name: (now, asked[name]) for name in due if name in asked})
-            self._have_judged([name for name in due if name not in asked], verifying, now)
+            jobs = self._asked() if watched.intersection(due) else {}
+            new = [name for name in due if name not in jobs]
+            if new:
+                made = self.tools.queue.enqueue(
+                    [conclude_call(name, revision=verifying[name]) for name in new]
+                )
+                jobs |= zip(new, made, strict=True)
+            self.judging.update({name: (now, jobs[name]) for name in due})
 
     def _asked(self) -> dict[str, str]:
         """The releases that a watcher has asked to judge, and the job that will: thousands may wait behind syncs."""
         parked = self.tools.queue.outbox().parked
-        judging = {id: one.arguments for id, one in parked.items() if one.job is JobName.CONCLUDE}
-        return {str(arguments["release"]): id for id, arguments in judging.items()}
-
-    def _have_judged(self, names: Sequence[str], verifying: Mapping[str, str], now: float) -> None:
-        if names:
-            jobs = self.tools.queue.enqueue([conclude_call(name, revision=verifying[name]) for name in names])
-            self.judging.update({name: (now, job) for name, job in zip(names, jobs, strict=True)})
+        return {
+            str(one.arguments["release"]): identifier
+            for identifier, one in parked.items()
+            if one.job is JobName.CONCLUDE
+        }
 
     def _is_due(self, name: str, now: float, every: float, waiting: set[str]) -> bool:
         at, job = self.judging.get(name, (0.0, ""))
@@ -220,19 +225,6 @@ def is_beating(until: float, before: float | None, *, now: float) -> bool:
     The second makes up for clocks that disagree: one was set, or that of another host is wrong.
     """
     return 0 <= until - now <= EXECUTION_HORIZON_SECONDS or before not in (None, until)
-
-
-def _in_clusters(config: Config, releases: Iterable[str], clusters: set[str]) -> set[str]:
-    """Those of these releases that are in one of these clusters."""
-    by_environment: dict[str, list[str]] = {}
-    for release in releases:
-        by_environment.setdefault(release.partition("/")[0], []).append(release)
-    return {
-        release
-        for environment, names in by_environment.items()
-        if _cluster_of(config, environment) in clusters
-        for release in names
-    }
 
 
 def _cluster_of(config: Config, environment: str) -> str:
